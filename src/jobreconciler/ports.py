@@ -1,0 +1,364 @@
+"""What the layers below `app` may know of each other: nothing but these protocols.
+
+Every store write returns a future that resolves after the commit, or fails with its error. Every
+read is synchronous, uses a connection of its own, and is safe from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from jobreconciler.model.change import AppliedChange, ChangelogRow, ReconcileRecord
+from jobreconciler.model.condition import Condition
+from jobreconciler.model.desired import Commit, DesiredFile, DesiredJob, Entry
+from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome
+from jobreconciler.model.job import IndexRow, ScheduleRow, StoredJob
+from jobreconciler.model.problem import Problem
+from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Live, Page, SourceState
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+
+
+# ---------------------------------------------------------------------------------------- source
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every job file of one commit. `refused` names symlinks, submodules and the like."""
+
+    revision: str
+    entries: tuple[Entry, ...]
+    refused: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeDiff:
+    """What differs between two commits below the jobs directory."""
+
+    base: str
+    revision: str
+    changed: tuple[Entry, ...]
+    gone: tuple[str, ...]
+    refused: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Commits after a base up to a revision, newest first, and which paths each touched."""
+
+    commits: tuple[Commit, ...]
+    by_path: Mapping[str, tuple[int, ...]]
+
+    def of(self, *paths: str | None) -> tuple[Commit, ...]:
+        wanted = sorted({n for path in paths if path for n in self.by_path.get(path, ())})
+        return tuple(self.commits[n] for n in wanted)
+
+
+class Source(Protocol):
+    """A git repository, read without a work tree. Raises Transient, Stalled; never partial."""
+
+    def resolve(self) -> str:
+        """The full id of the commit the ref names now. For a remote: after one look at it."""
+
+    def snapshot(self, revision: str) -> Snapshot: ...
+
+    def diff(self, base: str, revision: str) -> TreeDiff | None:
+        """None where `base` is not there any more, so that a whole snapshot is needed."""
+
+    def read(self, blobs: Sequence[str]) -> dict[str, bytes]: ...
+
+    def commit(self, revision: str) -> Commit: ...
+
+    def history(self, base: str | None, revision: str, paths: Collection[str]) -> History:
+        """Without a base: for each path the newest commit that touched it."""
+
+    def is_ancestor(self, base: str, revision: str) -> bool: ...
+
+    def watch_paths(self) -> tuple[Path, ...]:
+        """Directories whose events may mean a moved ref; empty for a remote."""
+
+    def close(self) -> None: ...
+
+
+class Loader(Protocol):
+    """Reads job files. Pure work: may run in a child process."""
+
+    version: str
+
+    def load(
+        self, entries: Sequence[Entry], contents: Mapping[str, bytes], defaults: Entry | None
+    ) -> list[DesiredFile]: ...
+
+
+# ------------------------------------------------------------------------------------- job types
+
+
+class JobContext(Protocol):
+    """What a job type's `run` is given, inside the child process."""
+
+    parameters: BaseModel
+    batch_size: int | None
+    dry_run: bool
+    execution_id: str
+    attempt: int
+    slot: datetime | None
+    trigger: str
+    config_revision: str
+
+    def progress(self, done: int, total: int) -> None: ...
+    def metric(self, name: str, value: float, unit: str = "") -> None: ...
+    def log(self, level: str, message: str, **fields: Any) -> None: ...
+    def cancelled(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A program to start. `env` values are literals or secret references, still unresolved."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, Any] = field(default_factory=dict)
+    cwd: str | Mapping[str, Any] | None = None
+    success_exit_codes: tuple[int, ...] = (0,)
+
+
+class JobType(Protocol):
+    """A registered type. It runs either as a program of its own or as Python in a child."""
+
+    name: str
+    description: str
+    batches: bool
+    dry_runs: bool
+    parameters: type[BaseModel]
+
+    def program(self, parameters: BaseModel) -> ExecSpec | None:
+        """The program to start, or None where `run` is to be called in a Python child."""
+
+    def run(self, context: JobContext) -> dict[str, Any] | None: ...
+
+
+class JobTypes(Protocol):
+    def names(self) -> tuple[str, ...]: ...
+
+    def get(self, name: str) -> JobType:
+        """Raises NotFound."""
+
+    def broken(self) -> Mapping[str, str]:
+        """Types that could not be loaded, and why."""
+
+
+# ------------------------------------------------------------------------------------- execution
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One process that now runs an attempt."""
+
+    execution_id: str
+    attempt: int
+    started_at: datetime
+    pid: int
+    pid_started: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One attempt that has ended."""
+
+    execution_id: str
+    attempt: int
+    outcome: Outcome
+
+
+class Executor(Protocol):
+    """Starts attempts and reports their ends. `start` raises Invalid where none can begin."""
+
+    async def start(self, launch: Launch) -> Started: ...
+
+    async def stop(self, execution_id: str, status: str) -> bool:
+        """TERM, grace, KILL; its outcome will carry `status`. False where it isn't running."""
+
+    def finished(self) -> AsyncIterator[Finished]: ...
+
+    def live(self, execution_id: str) -> Live | None: ...
+
+    def output(self, execution_id: str, attempt: int) -> Path: ...
+
+    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
+        """Take over what an earlier daemon left; ids of executions that are still running.
+
+        Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.
+        """
+
+    def running(self) -> int: ...
+
+    async def close(self, *, drain: bool = False) -> None: ...
+
+
+# ----------------------------------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """Everything one reconcile writes, in one transaction.
+
+    `seen` take new blob ids and path without a new generation. `problems` replaces all stored
+    file problems when `problems_complete`, else only those of the paths in `considered`.
+    """
+
+    source: SourceState
+    changes: tuple[AppliedChange, ...] = ()
+    seen: tuple[DesiredJob, ...] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    considered: frozenset[str] = frozenset()
+    problems_complete: bool = False
+    held: Mapping[str, Condition] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()
+    record: ReconcileRecord | None = None
+    applied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftedRow:
+    """A job whose stored config no longer hashes to its digest, or differs from its blobs."""
+
+    job_id: str
+    config: str
+    digest: str
+
+
+class Store(Protocol):
+    # reads: configs
+    def index(self) -> dict[str, IndexRow]: ...
+    def source_state(self) -> SourceState | None: ...
+    def file_problems(self) -> dict[str, tuple[Problem, ...]]: ...
+    def job(self, job_id: str, *, deleted: bool = False) -> StoredJob | None: ...
+    def configs(self, job_ids: Collection[str]) -> dict[str, dict[str, Any]]: ...
+    def config_version(self, digest: str) -> dict[str, Any] | None: ...
+    def jobs(self, query: JobQuery) -> Page[StoredJob]: ...
+    def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]: ...
+    def stats(self) -> list[JobStats]: ...
+    def fleet_counts(self) -> FleetCounts: ...
+    def blobs(self, ids: Collection[str]) -> dict[str, bytes]: ...
+    def drifted(self) -> list[DriftedRow]: ...
+    def approved(self, revision: str) -> bool: ...
+
+    # reads: history
+    def execution(self, execution_id: str) -> Execution | None: ...
+    def executions(
+        self,
+        job_id: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        statuses: Collection[str] | None = None,
+    ) -> Page[Execution]: ...
+    def unfinished(self) -> list[Execution]: ...
+    def changelog(
+        self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[ChangelogRow]: ...
+    def reconciles(
+        self, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReconcileRecord]: ...
+
+    # writes: configs
+    def apply(self, change_set: ChangeSet) -> Future[tuple[ChangelogRow, ...]]: ...
+    def set_source(self, source: SourceState) -> Future[None]: ...
+    def approve(self, revision: str, actor: str, at: datetime) -> Future[None]: ...
+
+    # writes: executions
+    def release(self, execution: Execution, config: Mapping[str, Any]) -> Future[bool]:
+        """Insert a queued (or finished, for skipped and missed) execution, pin its config, and
+        move the job's watermark to its slot, or to its missed slots' last. False: that slot was
+        already handled, nothing was written."""
+
+    def observe(self, generations: Mapping[str, int]) -> Future[None]:
+        """The schedule loop now acts on these generations."""
+
+    def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
+        """queued → running. False where it was no longer queued."""
+
+    def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
+        """running → the outcome's status, with the job's last-run figures. False if not running."""
+
+    def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
+
+    # upkeep
+    def backup(self, target: Path) -> None: ...
+    def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------------- observation
+
+
+class Observer(Protocol):
+    """Where loops report figures. Implemented by observe/metrics.py; never raises."""
+
+    def reconcile_finished(self, result: str, seconds: float) -> None: ...
+    def commit_applied(self, seconds: float) -> None: ...
+    def config_changed(self, action: str, count: int = 1) -> None: ...
+    def invalid_files(self, count: int) -> None: ...
+    def drift_healed(self, count: int) -> None: ...
+    def source_seen(self, revision: str, at: datetime) -> None: ...
+    def git_operation(self, operation: str, result: str) -> None: ...
+    def audit_head(self, digest: str) -> None: ...
+    def execution_finished(
+        self, job_id: str, job_type: str, status: str, seconds: float
+    ) -> None: ...
+    def slot_missed(self, job_id: str, count: int) -> None: ...
+    def slot_skipped(self, job_id: str, reason: str) -> None: ...
+    def lateness(self, seconds: float) -> None: ...
+    def loop_error(self, loop: str) -> None: ...
+    def running(self, count: int) -> None: ...
+    def waiting(self, count: int) -> None: ...
+    def jobs_changed(self) -> None:
+        """Per-job figures or their jobs changed; cached lines are stale."""
+
+
+# --------------------------------------------------------------------------- what the web may ask
+
+
+class Service(Protocol):
+    """The running daemon as the HTTP layer sees it."""
+
+    store: Store
+    executor: Executor
+    clock: Clock
+    job_types: JobTypes
+
+    def ready(self) -> tuple[bool, str]: ...
+    def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]: ...
+    def all_next_slots(self) -> Mapping[str, datetime]: ...
+    async def trigger(
+        self,
+        job_id: str,
+        *,
+        actor: str,
+        reason: str | None = None,
+        dry_run: bool = False,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Execution:
+        """Raises NotFound, Invalid (disabled, unknown parameter), Transient."""
+
+    async def reconcile_now(self, actor: str) -> dict[str, Any]:
+        """Wake the loop, wait for that pass; its record as JSON."""
+
+    async def approve_prune(self, revision: str, actor: str) -> None: ...
+
+
+Wake = Callable[[str], None]
+"""Wakes a loop early; the text says why and is only logged."""
