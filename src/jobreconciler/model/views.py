@@ -55,7 +55,9 @@ class JobStats(NamedTuple):
 class SourceState:
     """How far the source has got; one row, written with every reconcile that wrote anything.
 
-    `revision` is the last commit that was applied in full; `observed_revision` the last one seen.
+    `revision` is the last commit that was applied, `observed_revision` the last one seen, and
+    `base_revision` the last one that was applied with nothing held or blocked: the next reconcile
+    looks at everything that differs from it, so that what was held is looked at again.
     `reader_version` names the rules that read the files; another one means re-reading all.
     """
 
@@ -63,6 +65,7 @@ class SourceState:
     observed_revision: str | None
     environment: str | None
     reader_version: str
+    base_revision: str | None = None
     conditions: tuple[Condition, ...] = ()
     last_success_at: datetime | None = None
     author: str = ""
