@@ -1,0 +1,96 @@
+"""The `command` type: starts a program and judges it by its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, StrictInt, StrictStr, StringConstraints, model_validator
+
+from jobreconciler.jobtypes.parameters import ParametersModel, SecretReference
+from jobreconciler.ports import ExecSpec, JobContext
+
+_NO_NUL = r"^[^\x00]*$"
+Argument = Annotated[StrictStr, StringConstraints(pattern=_NO_NUL, max_length=131_072)]
+VariableName = Annotated[
+    StrictStr, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)
+]
+ExitCode = Annotated[StrictInt, Field(ge=0, le=255)]
+
+_EXACTLY_ONE = {
+    "oneOf": [
+        {"required": ["argv"], "properties": {"argv": {"type": "array"}}},
+        {"required": ["shell"], "properties": {"shell": {"type": "string"}}},
+    ]
+}
+
+
+class CommandParameters(ParametersModel, json_schema_extra=_EXACTLY_ONE):
+    """What to start. Exactly one of `argv` and `shell` is given."""
+
+    argv: Annotated[tuple[Argument, ...], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None,
+        description="The program and its arguments, started directly: no shell reads them.",
+        examples=[["pg_dump", "--file", "/backup/app.dump", "app"]],
+    )
+    shell: Annotated[Argument, Field(min_length=1)] | None = Field(
+        default=None,
+        description="A script for `/bin/sh -c`, for pipes and the like.",
+        examples=["df -h | grep -v tmpfs"],
+    )
+    env: dict[VariableName, Argument | SecretReference] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="Variables for the program: literal text, or a secret by reference. A child "
+        "inherits nothing else from the daemon's environment.",
+        examples=[{"PGHOST": "db.internal", "PGPASSWORD": {"env": "REPORT_DB_PASSWORD"}}],
+    )
+    success_exit_codes: Annotated[tuple[ExitCode, ...], Field(min_length=1, max_length=256)] = (
+        Field(
+            default=(0,),
+            description="Exit codes that mean success.",
+            examples=[[0, 24]],
+        )
+    )
+    cwd: Annotated[StrictStr, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4096)] | None = (
+        Field(
+            default=None,
+            description="Absolute path of the directory to start in; the home directory of the "
+            "daemon's user where it is left out.",
+            examples=["/srv/reports"],
+        )
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one_program(self) -> Self:
+        if (self.argv is None) == (self.shell is None):
+            raise ValueError("give either `argv` (a list) or `shell` (one string), and only one")
+        return self
+
+
+class CommandJob:
+    """Starts a program in a child process with a clean environment."""
+
+    name = "command"
+    description = "Starts a program or a shell script and judges it by its exit code."
+    batches = False
+    dry_runs = False
+    parameters: type[BaseModel] = CommandParameters
+
+    def program(self, parameters: BaseModel) -> ExecSpec:
+        if not isinstance(parameters, CommandParameters):
+            raise TypeError(f"expected CommandParameters, got {type(parameters).__name__}")
+        argv = parameters.argv or ("/bin/sh", "-c", parameters.shell or "")
+        return ExecSpec(
+            argv=argv,
+            env={name: _plain(value) for name, value in parameters.env.items()},
+            cwd=parameters.cwd,
+            success_exit_codes=parameters.success_exit_codes,
+        )
+
+    def run(self, context: JobContext) -> dict[str, Any] | None:
+        raise NotImplementedError("a command runs as a program of its own")
+
+
+def _plain(value: Any) -> str | Mapping[str, str]:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)

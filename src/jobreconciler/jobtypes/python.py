@@ -1,0 +1,93 @@
+"""The `python` type: calls a function of an installed package with a `JobContext`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StrictStr, StringConstraints
+
+from jobreconciler.errors import Invalid
+from jobreconciler.jobtypes.parameters import ParametersModel
+from jobreconciler.ports import JobContext
+
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+
+
+class PythonParameters(ParametersModel):
+    """Which function to call, with what, and in which kind of process."""
+
+    entry_point: Annotated[
+        StrictStr, StringConstraints(pattern=f"^{_DOTTED}:{_DOTTED}$", max_length=512)
+    ] = Field(
+        description="The function to call, as `package.module:function`; it is given a "
+        "`JobContext` and then `kwargs`.",
+        examples=["acme.reports:nightly"],
+    )
+    arguments: dict[StrictStr, Any] = Field(
+        alias="kwargs",
+        default_factory=dict,
+        description="Keyword arguments for the function, after the `JobContext`.",
+        examples=[{"days": 7}],
+    )
+    isolation: Literal["worker", "fork"] = Field(
+        default="worker",
+        description="`worker` runs in a warm process that is used again, so that module state "
+        "lives on between runs; `fork` takes a fresh process for each run.",
+        examples=["fork"],
+    )
+
+
+class PythonJob:
+    """Calls a Python function in a child process."""
+
+    name = "python"
+    description = "Calls a Python function of an installed package in a child process."
+    batches = True
+    dry_runs = True
+    parameters: type[BaseModel] = PythonParameters
+
+    def program(self, parameters: BaseModel) -> None:  # noqa: ARG002 - the protocol's shape
+        return None
+
+    def run(self, context: JobContext) -> dict[str, Any] | None:
+        """Calls the entry point. Its result must be a dict or None, else Invalid is raised."""
+        parameters = context.parameters
+        if not isinstance(parameters, PythonParameters):
+            raise TypeError(f"expected PythonParameters, got {type(parameters).__name__}")
+        result = resolve(parameters.entry_point)(context, **parameters.arguments)
+        if result is not None and not isinstance(result, dict):
+            raise Invalid(
+                f"{parameters.entry_point} returned {type(result).__name__}, not a dict or None",
+                reason="InvalidResult",
+                hint="return a dict of JSON values, or nothing",
+            )
+        return result
+
+
+def resolve(entry_point: str) -> Callable[..., Any]:
+    """The function that `package.module:function` names. Raises Invalid where there is none."""
+    module_name, _, path = entry_point.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            target = getattr(target, part)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise Invalid(
+            f"entry point {entry_point}: there is no module {error.name!r}",
+            reason="EntryPointMissing",
+            hint="install the package into the daemon's Python environment",
+        ) from None
+    except AttributeError:
+        raise Invalid(
+            f"entry point {entry_point}: module {module_name!r} has no {path!r}",
+            reason="EntryPointMissing",
+            hint="write it as package.module:function",
+        ) from None
+    if not callable(target):
+        raise Invalid(f"entry point {entry_point} is not callable", reason="EntryPointMissing")
+    function: Callable[..., Any] = target
+    return function
