@@ -15,7 +15,7 @@ from jobreconciler.ports import JobContext
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 
 
-class PythonParameters(ParametersModel):
+class PythonParameters(ParametersModel):  # type: ignore[no-redef]  # the mypy plugin adds **kwargs
     """Which function to call, with what, and in which kind of process."""
 
     entry_point: Annotated[
