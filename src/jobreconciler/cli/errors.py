@@ -1,0 +1,87 @@
+"""Errors become exit codes here and nowhere else.
+
+0 fine · 1 the answer is "no" (invalid, failed, not found) · 2 wrong usage or no access ·
+3 `plan --exit-code` found changes · 130 interrupted · 141 the reader of a pipe went away.
+A user never sees a traceback unless `JOBRECONCILER_DEBUG` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from jobreconciler.errors import JobReconcilerError, Refused
+
+FINE = 0
+NO = 1
+USAGE = 2
+CHANGES = 3
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+class PipeClosed(Exception):
+    """Whoever read our output has gone; there is nobody left to tell anything."""
+
+
+class Unreachable(Refused):
+    """No daemon answers where one was expected; some commands read the store instead."""
+
+    reason = "Unreachable"
+
+
+def exit_code(error: BaseException) -> int:
+    if isinstance(error, PipeClosed):
+        return PIPE_CLOSED
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, JobReconcilerError) and not isinstance(error, Refused):
+        return NO
+    return USAGE
+
+
+def report(error: BaseException) -> int:
+    """Say on standard error what went wrong and what to do; return the exit code."""
+    code = exit_code(error)
+    if isinstance(error, PipeClosed):
+        return code
+    if os.environ.get("JOBRECONCILER_DEBUG"):
+        traceback.print_exception(error)
+        return code
+    for line in _lines(error):
+        print(line, file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _lines(error: BaseException) -> list[str]:
+    if isinstance(error, KeyboardInterrupt):
+        return ["interrupted"]
+    if isinstance(error, JobReconcilerError):
+        lines = [f"error: {line}" for line in error.message.splitlines()] or ["error"]
+        return [*lines, f"hint: {error.hint}"] if error.hint else lines
+    if hasattr(error, "format_message"):
+        return _usage_lines(error)
+    if isinstance(error, ModuleNotFoundError):
+        return [
+            f"error: the module {error.name} is not installed",
+            "hint: reinstall jobreconciler with its dependencies, or the extra this needs",
+        ]
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return [f"error: {where}{error.strerror or error}"]
+    return [
+        f"error: this is a fault of the program: {type(error).__name__}: {error}",
+        "hint: set JOBRECONCILER_DEBUG=1 to see where, and report it",
+    ]
+
+
+def _usage_lines(error: BaseException) -> list[str]:
+    """Typer's own complaints, in the same two lines as ours."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message().strip()  # type: ignore[attr-defined]
+    said = said[:1].lower() + said[1:].rstrip(".")
+    lines = [f"error: {said}"]
+    if context is not None:
+        lines.append(f"hint: `{context.command_path} --help` shows how it is used")
+    return lines

@@ -1,0 +1,203 @@
+"""Text for people and JSON for programs.
+
+Tables are aligned and fit the width; colour is for terminals only; times are relative in text and
+absolute in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from shutil import get_terminal_size
+from typing import Any, Literal, TextIO
+
+from jobreconciler.cli.errors import PipeClosed
+from jobreconciler.cli.words import clean, columns_of, fit, wrap
+
+Style = Literal["good", "bad", "warn", "dim", "bold", "plain"]
+_CODES: dict[Style, str] = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
+_STATUS_STYLE: dict[str, Style] = {
+    "succeeded": "good",
+    "running": "bold",
+    "queued": "plain",
+    "failed": "bad",
+    "timed_out": "bad",
+    "lost": "bad",
+    "cancelled": "warn",
+    "missed": "warn",
+    "skipped": "dim",
+}
+GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table, or one styled word."""
+
+    text: str
+    style: Style = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`shrinks` gives its width up first when a table is too wide, down to `least`."""
+
+    title: str
+    right: bool = False
+    shrinks: bool = False
+    least: int = 8
+
+
+# ------------------------------------------------------------------------------- where it goes
+
+
+def width() -> int:
+    """Columns to fill: `COLUMNS`, the terminal's, or 80 where there is no terminal."""
+    return max(40, get_terminal_size((80, 24)).columns)
+
+
+def coloured(stream: TextIO | None = None) -> bool:
+    """Colour on a terminal only; `NO_COLOR` and `FORCE_COLOR` decide where they are set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    stream = stream or sys.stdout
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write(text: str, *, end: str = "\n") -> None:
+    """To standard output, at once. Raises PipeClosed where nobody reads any more."""
+    try:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        raise PipeClosed from None
+    except UnicodeEncodeError as error:
+        safe = (text + end).encode(error.encoding, "backslashreplace")
+        sys.stdout.buffer.write(safe)
+        sys.stdout.flush()
+
+
+def write_bytes(raw: bytes) -> None:
+    """Output of a job, as it is."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        raise PipeClosed from None
+
+
+def write_json(value: Any) -> None:
+    write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """A remark beside the answer, on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _discard(stream: TextIO) -> None:
+    """Let the interpreter's own flush at exit go nowhere instead of complaining."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def styled(text: str, style: Style, colour: bool | None = None) -> str:
+    """`text` in the style's colour where there is colour."""
+    colour = coloured() if colour is None else colour
+    code = _CODES.get(style)
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and code and text else text
+
+
+def status_cell(status: str | None) -> Cell:
+    return Cell(status or "-", _STATUS_STYLE.get(status or "", "plain"))
+
+
+# -------------------------------------------------------------------------------------- tables
+
+
+def table(
+    columns: Sequence[Column | str],
+    rows: Iterable[Sequence[Cell | str]],
+    *,
+    limit: int | None = None,
+    colour: bool | None = None,
+    indent: str = "",
+) -> str:
+    """Aligned text, each line at most `limit` columns wide."""
+    heads = [item if isinstance(item, Column) else Column(item) for item in columns]
+    body = [[_cell(item) for item in row] for row in rows]
+    limit = width() if limit is None else limit
+    colour = coloured() if colour is None else colour
+    widths = _widths(heads, body, limit - len(indent))
+    lines = [_line([Cell(head.title, "dim") for head in heads], heads, widths, colour, indent)]
+    lines += [_line(row, heads, widths, colour, indent) for row in body]
+    return "\n".join(lines)
+
+
+def pairs(
+    rows: Iterable[tuple[str, Cell | str]], *, limit: int | None = None, colour: bool | None = None
+) -> str:
+    """`name   value` lines, values aligned and wrapped below themselves."""
+    listed = [(name, _cell(value)) for name, value in rows]
+    limit = width() if limit is None else limit
+    left = max((len(name) for name, _ in listed), default=0) + len(GAP)
+    lines = []
+    for name, value in listed:
+        wrapped = wrap(value.text, limit - left) or [""]
+        first, *rest = (styled(line, value.style, colour) for line in wrapped)
+        lines.append(styled(f"{name:<{left}}", "dim", colour) + first)
+        lines += [" " * left + line for line in rest]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(item: Cell | str) -> Cell:
+    return Cell(clean(item)) if isinstance(item, str) else Cell(clean(item.text), item.style)
+
+
+def _widths(heads: Sequence[Column], body: Sequence[Sequence[Cell]], limit: int) -> list[int]:
+    widths = [
+        max([columns_of(head.title), *(columns_of(row[n].text) for row in body)])
+        for n, head in enumerate(heads)
+    ]
+    over = sum(widths) + len(GAP) * (len(widths) - 1) - limit
+    for shrinks in (True, False):
+        while over > 0:
+            wide = [
+                (widths[n], n)
+                for n, head in enumerate(heads)
+                if head.shrinks is shrinks and widths[n] > max(head.least, len(head.title))
+            ]
+            if not wide:
+                break
+            widths[max(wide)[1]] -= 1
+            over -= 1
+    return widths
+
+
+def _line(
+    row: Sequence[Cell], heads: Sequence[Column], widths: Sequence[int], colour: bool, indent: str
+) -> str:
+    parts = []
+    for cell, head, wanted in zip(row, heads, widths, strict=True):
+        text = fit(cell.text, wanted)
+        padding = " " * (wanted - columns_of(text))
+        shown = styled(text, cell.style, colour)
+        parts.append(padding + shown if head.right else shown + padding)
+    return (indent + GAP.join(parts)).rstrip()
+
+
+def flatten(value: Any) -> str:
+    """A config value on one line: strings bare, absent as a dash, the rest as JSON."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
