@@ -1,0 +1,411 @@
+"""Stored state and now → a status tree: json-render 0.20's flat spec `{root, elements, state}`.
+
+`elements` is the same for every fleet and for every job: it only binds props to places under
+`state` (`{"$state": "/fleet/counts"}`, inside a repeated element `{"$item": "lastRun/phase"}`).
+So a live update touches `state` alone, one pointer at a time. A value that is not there is left
+out of `state`; its prop is then absent, or its element not visible.
+
+json-render reads `$item` in the params of an action as the *path* of the item, so an action
+inside a repeat names its execution by `$template`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from jobreconciler.core import views
+from jobreconciler.core.catalog import CONTAINERS, TRIGGER_TYPES
+from jobreconciler.model.execution import FAILED_STATUSES, Execution
+from jobreconciler.model.job import StoredJob
+from jobreconciler.model.views import FleetCounts, Live, SourceState
+
+Json = dict[str, Any]
+
+PHASE_OF_STATUS: Final = {
+    "queued": "queued",
+    "running": "running",
+    "succeeded": "complete",
+    "failed": "failed",
+    "timed_out": "failed",
+    "cancelled": "failed",
+    "lost": "failed",
+}
+"""Missed and skipped executions stand in the history and are never a job's phase."""
+
+LEVEL_OF_STATUS: Final = {
+    "missed": "warn",
+    "skipped": "warn",
+    "cancelled": "warn",
+    "failed": "error",
+    "timed_out": "error",
+    "lost": "error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What one job's card is drawn from. `execution` is the newest one that ran or will run."""
+
+    job: StoredJob
+    execution: Execution | None = None
+    live: Live | None = None
+    next_run: datetime | None = None
+
+
+def fleet_tree(
+    counts: FleetCounts,
+    source: SourceState | None,
+    cards: Sequence[Card],
+    now: datetime,
+    *,
+    next_cursor: str | None = None,
+) -> Json:
+    """The whole fleet and one page of its jobs. State: `/fleet`, `/jobs`, `/page`."""
+    state = {
+        "fleet": {
+            "counts": views.counts_json(counts),
+            "source": _present(views.source_json(source)),
+            "metrics": _fleet_metrics(counts),
+        },
+        "jobs": [_card_state(card, now) for card in cards],
+        "page": _present({"nextCursor": next_cursor}),
+    }
+    return {"root": "fleet", "elements": _FLEET_ELEMENTS, "state": state}
+
+
+def job_tree(
+    card: Card,
+    history: Sequence[Execution],
+    now: datetime,
+    *,
+    next_cursor: str | None = None,
+) -> Json:
+    """One job and the newest of its executions. State: `/job`, `/executions`, `/page`."""
+    state = {
+        "job": _card_state(card, now),
+        "executions": [_history_row(execution) for execution in history],
+        "page": _present({"nextCursor": next_cursor}),
+    }
+    return {"root": "job-page", "elements": _JOB_ELEMENTS, "state": state}
+
+
+# ------------------------------------------------------------------------------------------ state
+
+
+def _present(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _metric(label: str, value: float | str, color: str = "default") -> Json:
+    return {"label": label, "value": value, "color": color}
+
+
+def _fleet_metrics(counts: FleetCounts) -> list[Json]:
+    return [
+        _metric("Running", counts.running, "blue" if counts.running else "default"),
+        _metric("Waiting", counts.queued),
+        _metric("Failing", counts.failing, "red" if counts.failing else "green"),
+        _metric("Held", counts.held, "amber" if counts.held else "default"),
+        _metric("Invalid files", counts.invalid_files, "red" if counts.invalid_files else "green"),
+    ]
+
+
+def _card_state(card: Card, now: datetime) -> Json:
+    job, execution = card.job, card.execution
+    meta, payload = job.config["meta"], job.config["payload"]
+    if execution is not None and execution.status not in PHASE_OF_STATUS:
+        execution = None
+    return _present(
+        {
+            "jobId": job.job_id,
+            "title": meta.get("title") or job.job_id,
+            "description": meta.get("description") or None,
+            "owner": meta.get("owner") or None,
+            "tags": list(meta.get("tags", ())),
+            "jobType": payload["jobType"],
+            "enabled": bool(payload.get("isEnabled", True)) and job.deleted_at is None,
+            "triggers": [name for name in TRIGGER_TYPES if payload.get(name) is not None],
+            "schedule": _schedule(payload),
+            "retry": _retry(payload),
+            "batchSize": payload.get("limits", {}).get("batchSize"),
+            "conditions": [views.condition_json(condition) for condition in job.conditions],
+            "generation": job.generation,
+            "observedGeneration": job.observed_generation,
+            "revision": job.revision,
+            "file": job.path,
+            "consecutiveFailures": job.consecutive_failures,
+            "lastRun": None if execution is None else _run(execution),
+            "progress": None if execution is None else _progress(execution, card.live),
+            "metrics": _job_metrics(job, execution, card.live),
+            "failure": None if execution is None else _failure(job, execution),
+            "nextRun": _next_run(card, payload, now),
+        }
+    )
+
+
+def _schedule(payload: Json) -> Json | None:
+    schedule = payload.get("schedule")
+    if schedule is None:
+        return None
+    return {
+        "cronExpression": schedule["cronExpression"],
+        "timezone": schedule.get("timezone", "UTC"),
+        "isEnabled": bool(schedule.get("isEnabled", True)),
+    }
+
+
+def _retry(payload: Json) -> Json | None:
+    retry = payload.get("retry")
+    if retry is None:
+        return None
+    return _present(
+        {
+            "maxAttempts": retry.get("maxAttempts", 1),
+            "backoffStrategy": retry.get("backoffStrategy"),
+        }
+    )
+
+
+def _next_run(card: Card, payload: Json, now: datetime) -> Json | None:
+    """A slot that has come is being handled: there is nothing left to count down to."""
+    if card.next_run is None or card.next_run <= now:
+        return None
+    timezone = (payload.get("schedule") or {}).get("timezone", "UTC")
+    return {"at": views.instant(card.next_run), "timezone": timezone}
+
+
+def _seconds(execution: Execution) -> float | None:
+    """How long it took from its first start to its end."""
+    if execution.started_at is None or execution.finished_at is None:
+        return None
+    taken = (execution.finished_at - execution.started_at).total_seconds()
+    return round(max(taken, 0.0), 3)
+
+
+def _run(execution: Execution) -> Json:
+    return _present(
+        {
+            "executionId": execution.id,
+            "status": execution.status,
+            "phase": PHASE_OF_STATUS[execution.status],
+            "trigger": execution.trigger.type,
+            "queuedAt": views.instant(execution.queued_at),
+            "attempts": len(execution.attempts),
+            "dryRun": execution.dry_run,
+            "startedAt": views.instant_or_none(execution.started_at),
+            "completedAt": views.instant_or_none(execution.finished_at),
+            "durationSeconds": _seconds(execution),
+        }
+    )
+
+
+def _progress(execution: Execution, live: Live | None) -> Json | None:
+    reported = (live.progress if live is not None else None) or execution.progress
+    if reported is None:
+        return None
+    done, total = max(reported[0], 0), max(reported[1], 0)
+    if total:
+        percentage = round(min(100.0 * done / total, 100.0), 1)
+    else:
+        percentage = 100.0 if execution.status == "succeeded" else 0.0
+    return {"itemsProcessed": done, "itemsTotal": total, "percentage": percentage}
+
+
+def _job_metrics(job: StoredJob, execution: Execution | None, live: Live | None) -> list[Json]:
+    figures: list[Json] = []
+    seconds = None if execution is None else _seconds(execution)
+    if seconds is not None:
+        figures.append(_metric("Duration", duration_text(seconds)))
+    if job.consecutive_failures:
+        figures.append(_metric("Failures in a row", job.consecutive_failures, "red"))
+    if execution is not None:
+        reported = (live.metrics if live is not None else None) or execution.metrics
+        figures.extend(_reported(name, reported[name]) for name in sorted(reported))
+    return figures
+
+
+def _reported(name: str, value: Any) -> Json:
+    """A figure the job reported itself: a number, a text, or `{value, unit}`."""
+    if isinstance(value, dict):
+        number, unit = value.get("value"), value.get("unit")
+        value = f"{_plain(number)} {unit}" if unit else number
+    return _metric(name, _plain(value))
+
+
+def _plain(value: Any) -> float | str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return value
+
+
+def _failure(job: StoredJob, execution: Execution) -> Json | None:
+    """The alert of a failed execution; it can be retried while its job may be started at all."""
+    if PHASE_OF_STATUS[execution.status] != "failed":
+        return None
+    enabled = bool(job.config["payload"].get("isEnabled", True)) and job.deleted_at is None
+    retries = max(len(execution.attempts) - 1, 0)
+    return _present(
+        {
+            "executionId": execution.id,
+            "error": failure_text(execution),
+            "retryable": enabled,
+            "retryCount": retries or None,
+        }
+    )
+
+
+def _history_row(execution: Execution) -> Json:
+    at = execution.finished_at or execution.started_at or execution.queued_at
+    return _present(
+        {
+            "id": execution.id,
+            "status": execution.status,
+            "trigger": execution.trigger.type,
+            "timestamp": views.instant(at),
+            "level": LEVEL_OF_STATUS.get(execution.status, "info"),
+            "message": history_text(execution),
+            "dryRun": execution.dry_run,
+            "durationSeconds": _seconds(execution),
+            "revision": execution.revision or None,
+        }
+    )
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def duration_text(seconds: float) -> str:
+    """`0.42 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`: two units at most."""
+    if seconds < 10:
+        return f"{round(seconds, 2):g} s"
+    whole = round(seconds)
+    for size, unit, rest_size, rest_unit in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // rest_size
+            return f"{whole // size} {unit}" + (f" {rest} {rest_unit}" if rest else "")
+    return f"{whole} s"
+
+
+def failure_text(execution: Execution) -> str:
+    """Why it failed, in the executor's words or made from its exit."""
+    if execution.error:
+        return execution.error
+    if execution.signal is not None:
+        return f"{execution.status}: ended by signal {execution.signal}"
+    if execution.exit_code is not None:
+        return f"{execution.status}: exit code {execution.exit_code}"
+    return execution.status.replace("_", " ")
+
+
+def history_text(execution: Execution) -> str:
+    """One line for the history: what became of it, how long it took, why."""
+    words = execution.status.replace("_", " ")
+    if execution.missed is not None:
+        missed = execution.missed
+        slots = "1 slot" if missed.count == 1 else f"{missed.count} slots"
+        span = views.instant(missed.first)
+        if missed.count > 1:
+            span += f" to {views.instant(missed.last)}"
+        return f"{words}: {slots}, {span} ({missed.reason})"
+    if execution.status == "skipped":
+        return f"skipped: {execution.error or execution.trigger.reason or 'no reason recorded'}"
+    seconds = _seconds(execution)
+    if seconds is not None:
+        words += f" after {duration_text(seconds)}"
+    if len(execution.attempts) > 1:
+        words += f", {len(execution.attempts)} attempts"
+    if execution.status in FAILED_STATUSES or execution.status == "cancelled":
+        words += f": {failure_text(execution)}" if execution.error or _exit(execution) else ""
+    return f"{words} (dry run)" if execution.dry_run else words
+
+
+def _exit(execution: Execution) -> bool:
+    return execution.exit_code is not None or execution.signal is not None
+
+
+# --------------------------------------------------------------------------------------- elements
+
+
+def _element(kind: str, props: Json, children: Sequence[str] = (), **rest: Any) -> Json:
+    return {"type": kind, "props": props, "children": list(children), **rest}
+
+
+_CARD_PROPS: Final = tuple(CONTAINERS["JobCard"]["props"]["properties"])
+_CARD_CHILDREN: Final = ("phase", "progress", "metrics", "failure", "next")
+
+
+def _card_elements(bind: str, base: str, execution_id: Json) -> dict[str, Json]:
+    """A card and its five children. `bind` is `$state` or `$item`, `base` their prefix."""
+
+    def at(path: str) -> Json:
+        return {bind: f"{base}{path}"}
+
+    def bound(prefix: str, *names: str) -> Json:
+        return {name: at(f"{prefix}/{name}") for name in names}
+
+    retry = {"press": {"action": "retryExecution", "params": {"executionId": execution_id}}}
+    return {
+        "card": _element("JobCard", {name: at(name) for name in _CARD_PROPS}, _CARD_CHILDREN),
+        "phase": _element(
+            "JobPhaseIndicator",
+            bound("lastRun", "phase", "startedAt", "completedAt"),
+            visible=at("lastRun"),
+        ),
+        "progress": _element(
+            "JobProgressBar",
+            bound("progress", "itemsProcessed", "itemsTotal", "percentage"),
+            visible=at("progress"),
+        ),
+        "metrics": _element("JobMetricRow", {"metrics": at("metrics")}, visible=at("metrics/0")),
+        "failure": _element(
+            "JobErrorAlert",
+            bound("failure", "error", "retryable", "retryCount"),
+            visible=at("failure"),
+            on=retry,
+        ),
+        "next": _element(
+            "NextRunCountdown",
+            {"nextRunAt": at("nextRun/at"), "timezone": at("nextRun/timezone")},
+            visible=at("nextRun"),
+        ),
+    }
+
+
+_FLEET_ELEMENTS: Final[dict[str, Json]] = {
+    "fleet": _element("Stack", {"direction": "column"}, ("summary", "jobs")),
+    "summary": _element(
+        "FleetSummary",
+        {"counts": {"$state": "/fleet/counts"}, "source": {"$state": "/fleet/source"}},
+        ("fleet-metrics",),
+    ),
+    "fleet-metrics": _element("JobMetricRow", {"metrics": {"$state": "/fleet/metrics"}}),
+    "jobs": _element(
+        "Stack",
+        {"direction": "grid", "title": "Jobs"},
+        ("card",),
+        repeat={"statePath": "/jobs", "key": "jobId"},
+    ),
+    **_card_elements("$item", "", {"$template": "${failure/executionId}"}),
+}
+
+_JOB_ELEMENTS: Final[dict[str, Json]] = {
+    "job-page": _element("Stack", {"direction": "column"}, ("card", "history")),
+    **_card_elements("$state", "/job/", {"$state": "/job/failure/executionId"}),
+    "history": _element(
+        "ExecutionHistory",
+        {"executions": {"$state": "/executions"}, "nextCursor": {"$state": "/page/nextCursor"}},
+        ("entry",),
+        repeat={"statePath": "/executions", "key": "id"},
+    ),
+    "entry": _element(
+        "JobLogEntry",
+        {name: {"$item": name} for name in ("timestamp", "level", "message")},
+    ),
+}

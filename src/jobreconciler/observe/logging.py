@@ -1,0 +1,98 @@
+"""Logs: JSON lines on a pipe, aligned and coloured on a terminal, always on standard error.
+
+Everything goes one way: structlog's own events and those of the standard library's loggers
+(uvicorn, alembic, …) get the same fields and the same form. Callers bind `job`, `execution` and
+`revision` with `bound(…)`; those are carried through awaits and threads by contextvars.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+from jobreconciler.errors import Refused
+
+Format = Literal["auto", "json", "console"]
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+_QUIET: Final = ("uvicorn.access", "watchfiles", "git", "alembic", "asyncio")
+"""Loggers of others that say at info what nobody asked for."""
+
+
+def configure(format: Format = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+    """Set the form of all logs of this process. May be called again; the last call holds.
+
+    `auto` is console on a terminal, else json. Raises Refused for an unknown format or level.
+    """
+    if format not in ("auto", "json", "console"):
+        raise Refused(
+            f"log format {format!r} is not known", hint="Use auto, json or console (--log-format)."
+        )
+    if level not in LEVELS:
+        raise Refused(f"log level {level!r} is not known", hint=f"Use one of {', '.join(LEVELS)}.")
+    stream = sys.stderr if stream is None else stream
+    as_json = format == "json" or (format == "auto" and not stream.isatty())
+    structlog.configure(
+        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_formatter(as_json, colors=stream.isatty()))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(_number(level))
+    logging.captureWarnings(True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.propagate = True
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(_number(level), logging.WARNING))
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Every log line inside carries these fields: `bound(job=…, execution=…, revision=…)`."""
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
+
+
+def _shared() -> list[Any]:
+    """What every line gets, wherever it comes from."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(as_json: bool, *, colors: bool) -> structlog.stdlib.ProcessorFormatter:
+    last: list[Any]
+    if as_json:
+        last = [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=colors)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared(),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *last,
+        ],
+    )
