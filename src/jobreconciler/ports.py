@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from jobreconciler.model.change import AppliedChange, ChangelogRow, ReconcileRecord
+from jobreconciler.model.change import AppliedChange, ChangelogRow, Provenance, ReconcileRecord
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.desired import Commit, DesiredFile, DesiredJob, Entry
 from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome
-from jobreconciler.model.job import IndexRow, ScheduleRow, StoredJob
+from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Live, Page, SourceState
 
@@ -78,6 +78,9 @@ class Source(Protocol):
     def diff(self, base: str, revision: str) -> TreeDiff | None:
         """None where `base` is not there any more, so that a whole snapshot is needed."""
 
+    def entry(self, revision: str, path: str) -> Entry | None:
+        """The file at `path` in `revision`, or None. No spawn, no whole listing."""
+
     def read(self, blobs: Sequence[str]) -> dict[str, bytes]: ...
 
     def commit(self, revision: str) -> Commit: ...
@@ -91,6 +94,14 @@ class Source(Protocol):
         """Directories whose events may mean a moved ref; empty for a remote."""
 
     def close(self) -> None: ...
+
+
+class Provenancer(Protocol):
+    """Reads who, why and by which pull request out of commits. Pure."""
+
+    def build(self, revision: str, commits: Sequence[Commit]) -> Provenance: ...
+
+    def allows_prune(self, message: str) -> bool: ...
 
 
 class Loader(Protocol):
@@ -250,6 +261,9 @@ class Store(Protocol):
         """Held conditions by job id."""
 
     def job(self, job_id: str, *, deleted: bool = False) -> StoredJob | None: ...
+    def pinned(self, job_ids: Collection[str]) -> dict[str, PinnedJob]:
+        """What a run of each of these live jobs would execute now."""
+
     def configs(self, job_ids: Collection[str]) -> dict[str, dict[str, Any]]: ...
     def config_version(self, digest: str) -> dict[str, Any] | None: ...
     def jobs(self, query: JobQuery) -> Page[StoredJob]: ...
@@ -316,7 +330,10 @@ class Observer(Protocol):
     def config_changed(self, action: str, count: int = 1) -> None: ...
     def invalid_files(self, count: int) -> None: ...
     def drift_healed(self, count: int) -> None: ...
-    def source_seen(self, revision: str, at: datetime) -> None: ...
+    def source_seen(self, revision: str, at: datetime) -> None:
+        """The source answered and names this commit now."""
+
+    def source_applied(self, revision: str) -> None: ...
     def git_operation(self, operation: str, result: str) -> None: ...
     def audit_head(self, digest: str) -> None: ...
     def execution_finished(

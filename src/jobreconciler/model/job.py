@@ -37,6 +37,17 @@ class ScheduleRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedJob:
+    """What a run executes: fixed when it is queued, whatever is applied afterwards."""
+
+    job_id: str
+    revision: str
+    generation: int
+    digest: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredJob:
     """One job as applied. `config` is the parsed normalised config (see DesiredJob.config)."""
 

@@ -1,0 +1,78 @@
+"""What of a commit has to be looked at: everything the first time, the differences afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobreconciler.core.index import JobIndex
+from jobreconciler.model.desired import Entry
+from jobreconciler.model.problem import Problem
+from jobreconciler.ports import Source
+
+DEFAULTS_NAME = "_defaults.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Entries to read, stored paths that are gone, and the defaults file in force."""
+
+    revision: str
+    base: str | None
+    entries: tuple[Entry, ...]
+    gone: frozenset[str]
+    refused: tuple[Problem, ...]
+    defaults: Entry | None
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+
+def select(
+    source: Source,
+    index: JobIndex,
+    revision: str,
+    base: str | None,
+    jobs_dir: str,
+) -> Selection:
+    """Compare `revision` with `base`; with all that is stored when there is no comparable base,
+    or when the defaults changed, since those reach into every file."""
+    defaults_path = f"{jobs_dir.strip('/')}/{DEFAULTS_NAME}"
+    diff = source.diff(base, revision) if base is not None else None
+    if diff is not None:
+        touched = {entry.path for entry in diff.changed} | set(diff.gone)
+        touched |= {problem.file for problem in diff.refused}
+        if defaults_path not in touched:
+            defaults = source.entry(revision, defaults_path)
+            return _narrow(
+                index, revision, base, diff.changed, frozenset(diff.gone), diff.refused, defaults
+            )
+    snapshot = source.snapshot(revision)
+    defaults = next((e for e in snapshot.entries if e.path == defaults_path), None)
+    entries = tuple(e for e in snapshot.entries if e.path != defaults_path)
+    present = {entry.path for entry in snapshot.entries}
+    present |= {problem.file for problem in snapshot.refused}
+    gone = frozenset(path for path in index.by_path if path not in present)
+    comparable = base is not None
+    return _narrow(
+        index, revision, base, entries, gone, snapshot.refused, defaults, comparable=comparable
+    )
+
+
+def _narrow(
+    index: JobIndex,
+    revision: str,
+    base: str | None,
+    entries: tuple[Entry, ...],
+    gone: frozenset[str],
+    refused: tuple[Problem, ...],
+    defaults: Entry | None,
+    *,
+    comparable: bool = True,
+) -> Selection:
+    """Leave out files that are stored exactly as they are, unless they are to be read anew."""
+    blob = defaults.blob if defaults is not None else ""
+
+    def stored(entry: Entry) -> bool:
+        row = index.at(entry.path)
+        return row is not None and (row.blob, row.defaults_blob) == (entry.blob, blob)
+
+    wanted = tuple(entry for entry in entries if not (comparable and stored(entry)))
+    return Selection(revision, base, wanted, gone, refused, defaults)
