@@ -1,0 +1,504 @@
+"""The job file: what one job is (`meta`) and does (`payload`). Its keys are the product's API.
+
+Pure shape: what needs more than one field, the clock, the registry or another file (cron, zones,
+parameters of a job type, names of channels, dependencies) is checked where files are loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from jobreconciler.model.strict import (
+    EMAIL_PATTERN,
+    NAME_PATTERN,
+    TAG_PATTERN,
+    DistinctItems,
+    Duration,
+    Id,
+    Items,
+    Line,
+    Name,
+    PositiveDuration,
+    SecretReference,
+    StrictModel,
+    Text,
+    Whole,
+)
+
+CatchUp = Literal["none", "latest", "all"]
+WebhookScheme = Literal[
+    "hmac-sha256", "github", "gitlab", "gitea", "standard-webhooks", "bearer"
+]
+DependencyOn = Literal["success", "failure", "completion"]
+DependencyMode = Literal["all", "any"]
+Backoff = Literal["fixed", "linear", "exponential"]
+Overlap = Literal["skip", "queue", "replace"]
+
+ParameterPath = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=128)
+]
+
+
+class Meta(StrictModel):
+    """What the job is."""
+
+    id: Id = Field(
+        description="The job's identity for ever, unique in the repository. A renamed file is a "
+        "move; a changed id is a delete and a create.",
+    )
+    type: Literal["job-config"] = Field(
+        default="job-config",
+        description="Kind of object; always job-config.",
+        examples=["job-config"],
+    )
+    version: Line = Field(
+        default="1",
+        min_length=1,
+        max_length=64,
+        description="The author's own version: shown, never interpreted.",
+        examples=["1.2.0"],
+    )
+    environments: DistinctItems[Name] = Field(
+        default=(),
+        max_length=32,
+        description="Where the job is desired; empty is everywhere.",
+        examples=[["production"]],
+    )
+    title: Line | None = Field(
+        default=None,
+        max_length=200,
+        description="A short name for people.",
+        examples=["Seven-day signal aggregation"],
+    )
+    description: Text | None = Field(
+        default=None,
+        max_length=4000,
+        description="What the job is for, for people.",
+        examples=["Rolls raw usage events up into 7-day figures per document."],
+    )
+    owner: Line | None = Field(
+        default=None,
+        max_length=100,
+        description="Who answers for the job.",
+        examples=["team-signals"],
+    )
+    tags: DistinctItems[Annotated[str, Field(pattern=TAG_PATTERN)]] = Field(
+        default=(),
+        max_length=32,
+        description="Words to filter and group jobs by.",
+        examples=[["signals", "nightly"]],
+    )
+
+
+class Schedule(StrictModel):
+    """When the job starts by itself."""
+
+    cron_expression: str = Field(
+        min_length=1,
+        max_length=256,
+        description="Five fields (minute hour day-of-month month day-of-week), six with seconds "
+        "first, or @hourly, @daily, @weekly, @monthly, @yearly.",
+        examples=["0 * * * *", "30 2 * * mon-fri", "@daily"],
+    )
+    timezone: str = Field(
+        default="UTC",
+        min_length=1,
+        max_length=64,
+        description="IANA name of the time zone the expression is read in.",
+        examples=["Europe/Berlin", "UTC"],
+    )
+    is_enabled: bool = Field(
+        default=True,
+        description="Off: only the schedule stops; other triggers still start the job.",
+        examples=[True],
+    )
+    catch_up: CatchUp = Field(
+        default="latest",
+        description="What happens with slots missed while nobody could start them: none of them "
+        "runs, one run stands for all, or all run (at most 100), oldest first.",
+        examples=["latest"],
+    )
+    starting_deadline_seconds: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=31_536_000,
+        description="A slot later than this many seconds is recorded as missed.",
+        examples=[600],
+    )
+    jitter_seconds: Whole = Field(
+        default=0,
+        ge=0,
+        le=86_400,
+        description="Starts are spread over this many seconds, by a stable hash of id and slot.",
+        examples=[0, 30],
+    )
+
+
+def _one_or_two(value: Any) -> str:
+    return "two" if isinstance(value, list | tuple) else "one"
+
+
+class Webhook(StrictModel):
+    """Lets a signed request start the job."""
+
+    secret: Annotated[
+        Annotated[SecretReference, Tag("one")]
+        | Annotated[
+            Annotated[Items[SecretReference], Field(min_length=2, max_length=2)], Tag("two")
+        ],
+        Discriminator(_one_or_two),
+    ] = Field(
+        description="Where the shared secret is to be found; a list of two while one rotates.",
+        examples=[{"env": "SIGNALS_HOOK_SECRET"}, [{"env": "NEW_SECRET"}, {"env": "OLD_SECRET"}]],
+    )
+    scheme: WebhookScheme = Field(
+        default="hmac-sha256",
+        description="How a request proves that it knows the secret.",
+        examples=["github"],
+    )
+    allow_parameters: DistinctItems[ParameterPath] = Field(
+        default=(),
+        max_length=64,
+        description="Which parameters a request's JSON body may set, by the field's name.",
+        examples=[["limits.batchSize"]],
+    )
+
+
+class Manual(StrictModel):
+    """What a person who starts the job by hand may set."""
+
+    allow_parameters: DistinctItems[ParameterPath] = Field(
+        default=(),
+        max_length=64,
+        description="Names of parameters, and limits.batchSize, that a manual run may override.",
+        examples=[["limits.batchSize"]],
+    )
+
+
+class Dependency(StrictModel):
+    """Starts the job when others have ended."""
+
+    jobs: DistinctItems[Id] = Field(
+        min_length=1,
+        max_length=64,
+        description="Ids of the jobs to wait for.",
+        examples=[["signal-aggregation-all"]],
+    )
+    on: DependencyOn = Field(
+        default="success",
+        description="Which outcome of a job counts.",
+        examples=["success"],
+    )
+    mode: DependencyMode = Field(
+        default="all",
+        description="Whether all of them have to match, or any one.",
+        examples=["all"],
+    )
+
+
+class Retry(StrictModel):
+    """What happens after a failed attempt."""
+
+    max_attempts: Whole = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Total tries, the first one included.",
+        examples=[3],
+    )
+    backoff_strategy: Backoff = Field(
+        default="exponential",
+        description="How the delay grows from one try to the next.",
+        examples=["exponential"],
+    )
+    initial_delay: Duration = Field(
+        default=10,
+        description="Delay before the second try.",
+        examples=["30s"],
+    )
+    max_delay: Duration = Field(
+        default=600,
+        description="The delay never grows beyond this.",
+        examples=["10m"],
+    )
+    on_exit_codes: DistinctItems[Annotated[Whole, Field(ge=0, le=255)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Exit codes that are worth another try; left out, every failure is.",
+        examples=[[75]],
+    )
+
+
+class Limits(StrictModel):
+    """What the job may take."""
+
+    batch_size: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Items a batch, where the job type works in batches; refused elsewhere.",
+        examples=[500],
+    )
+    timeout_seconds: Whole = Field(
+        default=3600,
+        ge=1,
+        le=2_592_000,
+        description="A run that takes longer is stopped.",
+        examples=[900],
+    )
+    kill_grace_seconds: Whole = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        description="Seconds between SIGTERM and SIGKILL when a run is stopped.",
+        examples=[10],
+    )
+    max_concurrent: Whole = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="How many runs of this job may be active at once.",
+        examples=[1],
+    )
+    overlap: Overlap = Field(
+        default="skip",
+        description="At that limit: skip the new run, queue one, or replace the oldest.",
+        examples=["skip"],
+    )
+    concurrency_group: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
+        default=None,
+        description="Jobs that share this name share one start at a time.",
+        examples=["signals"],
+    )
+    memory_mib: Whole | None = Field(
+        default=None,
+        alias="memoryMiB",
+        ge=16,
+        le=1_048_576,
+        description="Memory the child may take, in MiB.",
+        examples=[512],
+    )
+    output_kib: Whole = Field(
+        default=1024,
+        alias="outputKiB",
+        ge=1,
+        le=102_400,
+        description="Output kept of a run, in KiB; beyond it the middle is cut out and marked.",
+        examples=[1024],
+    )
+
+
+class Expect(StrictModel):
+    """What is normal. Past it the job is Late or Overrunning; nothing is stopped."""
+
+    success_within: PositiveDuration | None = Field(
+        default=None,
+        description="The job is Late when its last success is longer ago than this.",
+        examples=["3h"],
+    )
+    runtime_within: PositiveDuration | None = Field(
+        default=None,
+        description="A run that takes longer is Overrunning.",
+        examples=["10m"],
+    )
+
+
+class SlackChannel(StrictModel):
+    """A Slack incoming webhook."""
+
+    type: Literal["slack"] = Field(description="Kind of channel.", examples=["slack"])
+    url: SecretReference = Field(
+        description="Where the incoming webhook's URL is to be found.",
+        examples=[{"env": "OPS_SLACK_URL"}],
+    )
+
+
+class EmailChannel(StrictModel):
+    """E-mail through the daemon's mail server."""
+
+    type: Literal["email"] = Field(description="Kind of channel.", examples=["email"])
+    to: DistinctItems[Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254)]] = Field(
+        min_length=1,
+        max_length=50,
+        description="Who gets the message.",
+        examples=[["oncall@example.org"]],
+    )
+
+
+class WebhookChannel(StrictModel):
+    """A JSON POST to a URL of your own."""
+
+    type: Literal["webhook"] = Field(description="Kind of channel.", examples=["webhook"])
+    url: SecretReference = Field(
+        description="Where the receiver's URL is to be found.",
+        examples=[{"env": "PAGER_URL"}],
+    )
+
+
+class AppriseChannel(StrictModel):
+    """Any service that Apprise knows, by its URL."""
+
+    type: Literal["apprise"] = Field(description="Kind of channel.", examples=["apprise"])
+    url: SecretReference = Field(
+        description="Where the Apprise URL is to be found.",
+        examples=[{"env": "TELEGRAM_URL"}],
+    )
+
+
+Channel = Annotated[
+    SlackChannel | EmailChannel | WebhookChannel | AppriseChannel, Discriminator("type")
+]
+
+
+class Notifications(StrictModel):
+    """Who hears of it."""
+
+    on_success: DistinctItems[Name] = Field(
+        default=(), max_length=16, description="Channels told of a success.", examples=[["ops"]]
+    )
+    on_failure: DistinctItems[Name] = Field(
+        default=(),
+        max_length=16,
+        description="Channels told when the last attempt has failed.",
+        examples=[["ops"]],
+    )
+    on_missed: DistinctItems[Name] = Field(
+        default=(),
+        max_length=16,
+        description="Channels told of missed slots, and of a job that is Late or Overrunning.",
+        examples=[["ops"]],
+    )
+    on_recovery: DistinctItems[Name] = Field(
+        default=(),
+        max_length=16,
+        description="Channels told of the first success after a failure.",
+        examples=[["ops"]],
+    )
+    include_logs: bool = Field(
+        default=True,
+        description="Whether a message carries the last lines of output, secrets masked.",
+        examples=[True],
+    )
+    channels: dict[Name, Channel] = Field(
+        default={},
+        max_length=32,
+        description="The channels the lists above name.",
+        examples=[{"ops": {"type": "slack", "url": {"env": "OPS_SLACK_URL"}}}],
+    )
+
+
+class Payload(StrictModel):
+    """What the job does, when, and within which bounds."""
+
+    job_type: str = Field(
+        min_length=1,
+        max_length=63,
+        description="A registered job type; it decides what parameters may hold.",
+        examples=["command"],
+    )
+    is_enabled: bool = Field(
+        default=True,
+        description="Off: nothing starts the job, a manual run included.",
+        examples=[True],
+    )
+    priority: Whole = Field(
+        default=50,
+        ge=0,
+        le=100,
+        description="Which waiting execution starts first when capacity is short; 100 is first.",
+        examples=[50],
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When the job starts by itself; left out, never.",
+        examples=[{"cronExpression": "0 * * * *", "timezone": "Europe/Berlin"}],
+    )
+    webhook: Webhook | None = Field(
+        default=None,
+        description="Lets a signed request start the job.",
+        examples=[{"secret": {"env": "SIGNALS_HOOK_SECRET"}, "scheme": "github"}],
+    )
+    manual: Manual = Field(
+        default=Manual(),
+        description="What a manual run may set.",
+        examples=[{"allowParameters": ["limits.batchSize"]}],
+    )
+    dependency: Dependency | None = Field(
+        default=None,
+        description="Starts the job when others have ended.",
+        examples=[{"jobs": ["signal-aggregation-all"]}],
+    )
+    retry: Retry = Field(
+        default=Retry(),
+        description="What happens after a failed attempt.",
+        examples=[{"maxAttempts": 3, "initialDelay": "30s"}],
+    )
+    limits: Limits = Field(
+        default=Limits(),
+        description="What the job may take.",
+        examples=[{"timeoutSeconds": 900}],
+    )
+    expect: Expect = Field(
+        default=Expect(),
+        description="What is normal; past it people are told, nothing is stopped.",
+        examples=[{"successWithin": "3h"}],
+    )
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="What the job type needs to know; its own schema says what may stand here.",
+        examples=[{"argv": ["/usr/bin/env", "true"]}],
+    )
+    notifications: Notifications = Field(
+        default=Notifications(),
+        description="Who hears of it.",
+        examples=[{"onFailure": ["ops"]}],
+    )
+
+
+class JobConfig(StrictModel):
+    """One job file."""
+
+    meta: Meta = Field(description="What the job is.", examples=[{"id": "signal-aggregation-7d"}])
+    payload: Payload = Field(
+        description="What the job does.",
+        examples=[{"jobType": "command", "parameters": {"argv": ["/usr/bin/env", "true"]}}],
+    )
+
+
+class Defaults(StrictModel):
+    """`_defaults.yaml`: what a job file need not repeat. Maps merge, lists replace."""
+
+    timezone: str = Field(
+        default="UTC",
+        min_length=1,
+        max_length=64,
+        description="Time zone of every schedule that names none.",
+        examples=["Europe/Berlin"],
+    )
+    environments: DistinctItems[Name] = Field(
+        default=(),
+        max_length=32,
+        description="Environments of every job that names none.",
+        examples=[["production"]],
+    )
+    retry: Retry = Field(
+        default=Retry(),
+        description="Retry policy, key by key.",
+        examples=[{"maxAttempts": 3}],
+    )
+    limits: Limits = Field(
+        default=Limits(),
+        description="Limits, key by key; batchSize only reaches job types that batch.",
+        examples=[{"timeoutSeconds": 900}],
+    )
+    expect: Expect = Field(
+        default=Expect(), description="Expectations, key by key.", examples=[{"runtimeWithin": "1h"}]
+    )
+    notifications: Notifications = Field(
+        default=Notifications(),
+        description="Notifications, key by key; channels merge by name.",
+        examples=[{"onFailure": ["ops"]}],
+    )
