@@ -7,16 +7,16 @@ A module of its own because importing pydantic-settings takes longer than valida
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from jobreconciler.errors import Refused
@@ -34,24 +34,36 @@ class _Variables(EnvSettingsSource):
         return {name: value for name, value in self._environ.items() if value}
 
 
-class _File(TomlConfigSettingsSource):
+class _File(PydanticBaseSettingsSource):
     """`jobreconciler.toml`; `max-running` and `max_running` are the same key."""
 
-    def _read_file(self, file_path: Path) -> dict[str, Any]:
-        try:
-            with file_path.open("rb") as stream:
-                read = tomllib.load(stream)
-        except tomllib.TOMLDecodeError as error:
-            raise Refused(f"{file_path}: not TOML: {error}") from None
-        except OSError as error:
-            raise Refused(f"{file_path}: cannot be read: {error.strerror}") from None
-        return {name.replace("-", "_"): value for name, value in read.items()}
+    def __init__(self, cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(cls)
+        self._read = {name.replace("-", "_"): value for name, value in read_toml(path).items()}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return self._read.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Unknown keys too, so that the model refuses them by name."""
+        return self._read
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's content. Raises Refused with the line where it isn't TOML."""
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"{path}: not TOML: {error}") from None
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def layered(
     given: Mapping[str, Any],
     environ: Mapping[str, str],
-    variables: Mapping[str, str],
+    variables: Iterable[str],
     config: Path | None,
 ) -> Settings:
     """Flags over variables over the file over the defaults. Raises ValidationError, Refused."""
@@ -65,11 +77,14 @@ def layered(
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
-            **_: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = [init_settings, _Variables(settings_cls, wanted)]
+            of_environment = _Variables(settings_cls, wanted)
+            sources: list[PydanticBaseSettingsSource] = [init_settings, of_environment]
             if config is not None:
-                sources.append(_File(settings_cls, toml_file=config))
+                sources.append(_File(settings_cls, config))
             return tuple(sources)
 
     merged = Layered(**given)

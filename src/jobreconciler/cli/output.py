@@ -43,11 +43,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`shrinks` gives its width up first when a table is too wide, down to `least`."""
+    """When a table is too wide, columns that shrink give way first, down to `least`.
+
+    A column that `wraps` goes on in lines below instead of being cut.
+    """
 
     title: str
     right: bool = False
     shrinks: bool = False
+    wraps: bool = False
     least: int = 8
 
 
@@ -138,7 +142,10 @@ def table(
     colour = coloured() if colour is None else colour
     widths = _widths(heads, body, limit - len(indent))
     lines = [_line([Cell(head.title, "dim") for head in heads], heads, widths, colour, indent)]
-    lines += [_line(row, heads, widths, colour, indent) for row in body]
+    for row in body:
+        lines += [
+            _line(part, heads, widths, colour, indent) for part in _wrapped(row, heads, widths)
+        ]
     return "\n".join(lines)
 
 
@@ -173,13 +180,27 @@ def _widths(heads: Sequence[Column], body: Sequence[Sequence[Cell]], limit: int)
             wide = [
                 (widths[n], n)
                 for n, head in enumerate(heads)
-                if head.shrinks is shrinks and widths[n] > max(head.least, len(head.title))
+                if (head.shrinks or head.wraps) is shrinks
+                and widths[n] > max(head.least, len(head.title))
             ]
             if not wide:
                 break
             widths[max(wide)[1]] -= 1
             over -= 1
     return widths
+
+
+def _wrapped(
+    row: Sequence[Cell], heads: Sequence[Column], widths: Sequence[int]
+) -> list[list[Cell]]:
+    """One row as one or more lines: what doesn't fit a wrapping column goes below."""
+    stacks = [
+        [Cell(line, cell.style) for line in wrap(cell.text, wanted)] if head.wraps else [cell]
+        for cell, head, wanted in zip(row, heads, widths, strict=True)
+    ]
+    height = max((len(stack) for stack in stacks), default=1)
+    blank = Cell("")
+    return [[stack[n] if n < len(stack) else blank for stack in stacks] for n in range(height)]
 
 
 def _line(

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 def clean(text: str) -> str:
     """One line without control characters, so that a commit message can't drive a terminal."""
     return "".join(
-        char if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"} else " "
-        for char in text
+        char if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"} else " " for char in text
     )
 
 
@@ -61,12 +60,6 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 def instant(text: str | None) -> datetime | None:
     """An RFC 3339 instant of our own JSON as a datetime in UTC."""
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
-
-
-def rfc3339(moment: datetime) -> str:
-    """`2025-03-30T01:00:00Z`; fractions only where there are any."""
-    text = moment.astimezone(UTC).isoformat(timespec="auto")
-    return text.removesuffix("+00:00") + "Z"
 
 
 def span(seconds: float) -> str:

@@ -1,0 +1,199 @@
+"""A small HTTP client for the daemon's API, on the standard library alone.
+
+The access token is looked for in this order: `--token` or JOBRECONCILER_TOKEN, `--token-file`,
+and, for a daemon on this machine only, the operator token in the state directory: that one must
+never travel to another host because somebody mistyped `--server`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from jobreconciler.cli.errors import Unreachable
+from jobreconciler.errors import Invalid, NotFound, Refused, Transient
+from jobreconciler.settings import Settings
+
+TIMEOUT = 30.0
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+T = TypeVar("T")
+
+
+class Client:
+    """One daemon. Raises Unreachable, Refused, NotFound, Invalid or Transient, never HTTP's own."""
+
+    def __init__(self, settings: Settings, *, timeout: float = TIMEOUT) -> None:
+        self.server = settings.server
+        self._address = urlsplit(settings.server)
+        self._token = find_token(settings)
+        self._timeout = timeout
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._json("GET", path, query, None, {})
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None
+    ) -> Any:
+        """`key` is an Idempotency-Key: a repeat with the same key does nothing twice."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._json("POST", path, {}, body or {}, headers)
+
+    def raw(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
+        """The body as it is, and the response's headers in lower case."""
+        response = self._send("GET", path, query, None, {"Accept": "*/*"})
+        body = self._guarded(response.read)
+        self._check(response, body)
+        return body, {name.lower(): value for name, value in response.getheaders()}
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """Lines of an open-ended answer (server-sent events), as they come."""
+        response = self._send("GET", path, query, None, {"Accept": "text/event-stream"})
+        if response.status >= 300:
+            self._check(response, self._guarded(response.read))
+        while line := self._guarded(response.readline):
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> Any:
+        response = self._send(method, path, query, body, headers)
+        raw = self._guarded(response.read)
+        self._check(response, raw)
+        try:
+            return json.loads(raw) if raw else None
+        except ValueError:
+            raise self._not_ours() from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> HTTPResponse:
+        sent = {"Accept": "application/json", **headers}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        payload = None
+        if body is not None:
+            payload = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        given = {name: value for name, value in query.items() if value is not None}
+        target = self._address.path.rstrip("/") + path
+        if given:
+            target += "?" + urlencode(given)
+
+        def exchange() -> HTTPResponse:
+            connection = self._connection()
+            connection.request(method, target, body=payload, headers=sent)
+            return connection.getresponse()
+
+        return self._guarded(exchange)
+
+    def _connection(self) -> HTTPConnection:
+        kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
+        return kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
+
+    def _guarded(self, action: Callable[[], T]) -> T:
+        """`action()`, with what can go wrong on a wire said in our words."""
+        try:
+            return action()
+        except TimeoutError:
+            raise Unreachable(
+                f"the daemon at {self.server} took longer than {self._timeout:g} s to answer",
+                hint="`jobreconciler doctor` looks for the cause",
+            ) from None
+        except ConnectionRefusedError:
+            raise Unreachable(
+                f"no daemon answers at {self.server}",
+                hint="start one with `jobreconciler run`, or name another with --server",
+            ) from None
+        except HTTPException:
+            raise self._not_ours() from None
+        except OSError as error:
+            said = error.strerror or str(error) or type(error).__name__
+            raise Unreachable(
+                f"cannot reach {self.server}: {said}", hint="check --server and the network"
+            ) from None
+
+    def _not_ours(self) -> Refused:
+        return Refused(
+            f"something answers at {self.server}, but it is no jobreconciler daemon",
+            hint="name the daemon's address with --server",
+        )
+
+    def _check(self, response: HTTPResponse, raw: bytes) -> None:
+        if response.status < 300:
+            return
+        problem = _problem(raw)
+        if problem is None:
+            if response.status == 404 or response.status < 500:
+                raise self._not_ours()
+            raise Transient(f"{self.server} answers with HTTP status {response.status}")
+        raise _raised(response.status, problem, bool(self._token))
+
+
+def segment(text: str) -> str:
+    """One segment of a path."""
+    return quote(text, safe="")
+
+
+def find_token(settings: Settings) -> str | None:
+    """The token to send, or None. Raises Refused for a named file that can't be used."""
+    if settings.token:
+        return settings.token.strip()
+    host = urlsplit(settings.server).hostname
+    if settings.token_file is None and host not in LOOPBACK:
+        return None
+    path = settings.operator_token_file
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        if settings.token_file is None:
+            return None
+        raise Refused(f"there is no token file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        if settings.token_file is None:
+            return None
+        raise Refused(f"the token file {path} cannot be read: {error}") from None
+
+
+def _problem(raw: bytes) -> dict[str, Any] | None:
+    """An RFC 9457 problem document, or None where the body is something else."""
+    try:
+        read = json.loads(raw)
+    except ValueError:
+        return None
+    return read if isinstance(read, dict) and ("title" in read or "detail" in read) else None
+
+
+def _raised(status: int, problem: Mapping[str, Any], had_token: bool) -> Exception:
+    detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
+    message = detail if isinstance(detail, str) else json.dumps(detail)
+    hint = str(problem.get("hint") or "")
+    if status == 401:
+        known = "the token is unknown or revoked" if had_token else "no token was found"
+        return Refused(
+            f"the daemon refuses access: {message} ({known})",
+            hint=hint
+            or "give one with JOBRECONCILER_TOKEN, --token-file, or the right --state-dir",
+        )
+    if status == 403:
+        return Refused(f"the daemon refuses access: {message}", hint=hint)
+    if status == 404:
+        return NotFound(message, hint=hint)
+    if status in (429, 502, 503, 504):
+        return Transient(message, hint=hint or "try again in a moment")
+    if status >= 500:
+        return Transient(f"the daemon failed: {message}", hint=hint or "its log says why")
+    return Invalid(message, hint=hint)
