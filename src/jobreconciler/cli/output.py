@@ -11,11 +11,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from shutil import get_terminal_size
 from typing import Any, Literal, TextIO
 
 from jobreconciler.cli.errors import PipeClosed
-from jobreconciler.cli.words import clean, columns_of, fit, wrap
+from jobreconciler.cli.words import clean, columns_of, fit, instant, relative, wrap
 
 Style = Literal["good", "bad", "warn", "dim", "bold", "plain"]
 _CODES: dict[Style, str] = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
@@ -222,3 +223,35 @@ def flatten(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How wide to draw, in colour or not, and what time it is."""
+
+    now: datetime
+    width: int = 80
+    colour: bool = False
+
+    def styled(self, text: str, style: Style) -> str:
+        return styled(text, style, self.colour)
+
+    def table(self, columns: Sequence[Column | str], rows: Iterable[Sequence[Cell | str]]) -> str:
+        return table(columns, rows, limit=self.width, colour=self.colour)
+
+    def pairs(self, rows: Iterable[tuple[str, Cell | str]]) -> str:
+        return pairs(rows, limit=self.width, colour=self.colour)
+
+    def ago(self, text: str | None) -> str:
+        return relative(instant(text), self.now)
+
+    def below(self, text: str, indent: str = "    ") -> list[str]:
+        """Remarks under a line, wrapped and dim."""
+        return [self.styled(line, "dim") for line in wrap(clean(text), self.width, indent)]
+
+
+def page() -> Page:
+    """The page as this process would draw it now."""
+    from jobreconciler.clock import SystemClock
+
+    return Page(SystemClock().now(), width(), coloured())

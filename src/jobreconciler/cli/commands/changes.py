@@ -1,0 +1,61 @@
+"""`jobreconciler changes`: what was applied, when, by whose commit, and which fields changed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobreconciler.cli.answers import Json, read, stored_job
+from jobreconciler.cli.client import segment
+from jobreconciler.cli.errors import FINE
+from jobreconciler.cli.options import DAEMON, verb
+from jobreconciler.cli.output import note, page, write, write_json
+from jobreconciler.cli.tables import changes_text
+from jobreconciler.ports import Store
+from jobreconciler.settings import Settings
+
+
+@verb(*DAEMON, "store")
+def command(
+    settings: Settings,
+    output: str,
+    job: Annotated[
+        str | None, typer.Argument(metavar="JOB", help="Only this job's changes.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="How many.")
+    ] = 20,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")
+    ] = None,
+) -> int:
+    """List applied changes, newest first. Works without a daemon.
+
+    \b
+    Example:
+      jobreconciler changes nightly-report
+    """
+    path = f"/api/v1/jobs/{segment(job)}/changelog" if job else "/api/v1/changelog"
+    answer = read(
+        settings,
+        lambda client: client.get(path, limit=limit, cursor=cursor),
+        lambda store: _stored(store, job, limit, cursor),
+    )
+    if output == "json":
+        write_json(answer)
+    elif not answer["changes"]:
+        write("nothing has been applied yet")
+    else:
+        write(changes_text(answer["changes"], page()))
+        if answer["nextCursor"]:
+            note(f"more with --cursor {answer['nextCursor']}")
+    return FINE
+
+
+def _stored(store: Store, job: str | None, limit: int, cursor: str | None) -> Json:
+    from jobreconciler.core.views import changes_json
+
+    if job is not None:
+        stored_job(store, job)
+    return changes_json(store.changelog(job, limit=limit, cursor=cursor))

@@ -1,0 +1,100 @@
+"""`jobreconciler status`: what an operator asks first: what failed, what runs, what is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from jobreconciler.cli.answers import Json, read, stored_job, stored_jobs
+from jobreconciler.cli.client import Client, segment
+from jobreconciler.cli.errors import FINE
+from jobreconciler.cli.options import DAEMON, verb
+from jobreconciler.cli.output import page, write, write_json
+from jobreconciler.cli.tables import job_text, status_text
+from jobreconciler.ports import Store
+from jobreconciler.settings import Settings
+
+WORRYING = ("failing", "held", "late")
+SHOWN = 20
+
+
+@verb(*DAEMON, "store")
+def command(
+    settings: Settings,
+    output: str,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Show this job.")] = None,
+) -> int:
+    """Show what needs attention, what runs, and which revision is applied; or one job.
+
+    Works without a daemon, from what is stored.
+
+    \b
+    Example:
+      jobreconciler status nightly-report
+    """
+    if job is None:
+        fleet = read(settings, _ask_fleet, _look_fleet)
+        _answer(output, fleet, lambda: status_text(fleet, page()))
+        return FINE
+    one = read(settings, lambda client: _ask_job(client, job), lambda store: _look_job(store, job))
+    _answer(output, one, lambda: job_text(one["job"], one["executions"], page()))
+    return FINE
+
+
+def _answer(output: str, answer: Json, text: Callable[[], str]) -> None:
+    if output == "json":
+        write_json(answer)
+    else:
+        write(text())
+
+
+def _ask_fleet(client: Client) -> Json:
+    fleet = client.get("/api/v1/status", limit=1)["state"]["fleet"]
+    return _fleet(
+        fleet["counts"],
+        fleet["source"],
+        lambda state: client.get("/api/v1/jobs", state=state, limit=SHOWN)["jobs"],
+    )
+
+
+def _look_fleet(store: Store) -> Json:
+    from jobreconciler.core.views import counts_json, source_json
+
+    return _fleet(
+        counts_json(store.fleet_counts()),
+        source_json(store.source_state()),
+        lambda state: stored_jobs(store, {"state": state, "limit": SHOWN})["jobs"],
+    )
+
+
+def _fleet(counts: Json, source: Json, of_state: Callable[[str], list[Json]]) -> Json:
+    """The first jobs of each worrying state, each once, and the running ones."""
+    attention: dict[str, Json] = {}
+    for state in WORRYING:
+        for found in of_state(state):
+            attention.setdefault(found["jobId"], found)
+    running = of_state("running") if counts["running"] else []
+    return {
+        "counts": counts,
+        "source": source,
+        "attention": list(attention.values())[:SHOWN],
+        "running": running,
+    }
+
+
+def _ask_job(client: Client, job: str) -> Json:
+    path = f"/api/v1/jobs/{segment(job)}"
+    executions = client.get(f"{path}/executions", limit=5)["executions"]
+    return {"job": client.get(path), "executions": executions}
+
+
+def _look_job(store: Store, job: str) -> Json:
+    from jobreconciler.core.views import executions_json
+
+    found = stored_job(store, job)
+    return {
+        "job": found,
+        "executions": executions_json(store.executions(job, limit=5))["executions"],
+    }
