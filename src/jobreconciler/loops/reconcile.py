@@ -19,6 +19,7 @@ from jobreconciler.core.plan import Desired, Rules, make_plan
 from jobreconciler.core.verdict import applied_conditions, failed_conditions, hold_condition
 from jobreconciler.errors import JobReconcilerError, Stalled, Transient
 from jobreconciler.loops.changes import applied_changes, index_rows
+from jobreconciler.loops.healing import heal
 from jobreconciler.loops.selection import Selection, select
 from jobreconciler.model.change import AppliedChange, ChangelogRow, Plan, ReconcileRecord
 from jobreconciler.model.condition import Condition
@@ -356,21 +357,19 @@ class Reconciler:
         except JobReconcilerError as error:
             log.warning("condition_not_stored", reason=error.reason, error=error.message)
 
-    def heal(self) -> int:
-        """Put back what was changed behind the daemon's back. Returns how many jobs."""
-        from jobreconciler.loops.healing import heal
-
+    def heal(self) -> frozenset[str]:
+        """Put back what was changed behind the daemon's back. Returns those jobs' ids."""
         with self._lock:
             index = self._loaded()
             state = self._state
             if state is None:
-                return 0
+                return frozenset()
             healed = heal(self._store, self._source, self._loader, index, state, self._clock.now())
             if healed:
                 self._observer.drift_healed(len(healed))
                 self._observer.jobs_changed()
                 log.warning("drift_healed", jobs=sorted(healed))
-            return len(healed)
+            return healed
 
 
 def _result_word(plan: Plan, clean: bool, wrote: bool) -> str:

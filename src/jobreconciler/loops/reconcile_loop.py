@@ -1,0 +1,99 @@
+"""Drives reconcile passes: by the watch, the poll, a webhook, a person, or a retry after an error.
+
+An event only wakes the loop; what to do is decided by the pass from the state it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from jobreconciler.core.verdict import retry_delay
+from jobreconciler.errors import JobReconcilerError
+from jobreconciler.loops.reconcile import PassResult, Reconciler
+
+log = structlog.get_logger("jobreconciler.reconcile")
+
+HEAL_SECONDS = 600.0
+
+
+class ReconcileLoop:
+    """One pass at a time, the newest commit always; `applied` is told which jobs changed."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        applied: Callable[[frozenset[str]], Awaitable[None]],
+        *,
+        poll_seconds: float,
+        instance: str,
+    ) -> None:
+        self._reconciler = reconciler
+        self._applied = applied
+        self._poll_seconds = poll_seconds
+        self._instance = instance
+        self._wake = asyncio.Event()
+        self._reason = "start"
+        self._waiters: list[asyncio.Future[PassResult]] = []
+        self._failures = 0
+        self._last_error: JobReconcilerError | None = None
+
+    def wake(self, reason: str) -> None:
+        """Look soon. Any number of wakes before the next pass are one."""
+        self._reason = reason
+        self._wake.set()
+
+    async def now(self, reason: str) -> PassResult:
+        """A pass that begins after this call, and its result; also when nothing moved."""
+        waiter: asyncio.Future[PassResult] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.wake(reason)
+        return await waiter
+
+    async def first(self, within: float) -> PassResult | None:
+        """The start-up pass. None: the source takes longer than `within` seconds; it goes on."""
+        waiter = asyncio.ensure_future(self.now("start"))
+        done, _ = await asyncio.wait({waiter}, timeout=within)
+        return waiter.result() if done else None
+
+    async def run(self) -> None:
+        """Pass after pass, for ever."""
+        while True:
+            await self._sleep()
+            self._wake.clear()
+            waiters, self._waiters = self._waiters, []
+            try:
+                result = await asyncio.to_thread(
+                    self._reconciler.reconcile, self._reason, force=bool(waiters)
+                )
+                self._failures = self._failures + 1 if result.error is not None else 0
+                if result.changed:
+                    await self._applied(result.changed)
+            except BaseException as error:
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(error)
+                raise
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(result)
+            self._last_error = result.error
+
+    async def _sleep(self) -> None:
+        pause = self._poll_seconds
+        if self._failures:
+            pause = retry_delay(self._failures, self._last_error, self._instance)
+        try:
+            await asyncio.wait_for(self._wake.wait(), pause)
+        except TimeoutError:
+            self._reason = "retry" if self._failures else "poll"
+
+    async def keep_healing(self) -> None:
+        """At start and every ten minutes: put back what was changed behind the daemon's back."""
+        while True:
+            healed = await asyncio.to_thread(self._reconciler.heal)
+            if healed:
+                await self._applied(healed)
+            await asyncio.sleep(HEAL_SECONDS)
