@@ -159,8 +159,8 @@ def _load(name: str) -> Any:
 
 
 def _unknown(name: str) -> Refused:
-    close = get_close_matches(name, VERBS, n=2, cutoff=0.5)
-    hint = "did you mean " + " or ".join(close) + "?" if close else f"`{PROGRAM} --help` lists all"
+    close = get_close_matches(name, VERBS, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"`{PROGRAM} --help` lists all"
     return Refused(f"there is no command {name!r}", hint=hint)
 
 

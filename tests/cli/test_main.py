@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import jobreconciler
+from jobreconciler.cli import errors
+from jobreconciler.cli.main import VERBS
+from jobreconciler.errors import Invalid, NotFound, Refused, Stalled, Transient
+
+from .conftest import SOURCE, Cli
+
+
+def test_help_lists_every_verb_and_setting_within_eighty_columns(cli: Cli) -> None:
+    answer = cli("--help")
+    assert answer.code == 0
+    assert answer.widest <= 80
+    for name, said in VERBS.items():
+        assert f"  {name} " in answer.out
+        assert said in answer.out
+    assert "--state-dir DIR" in answer.out
+
+
+def test_without_a_verb_the_help_is_shown(cli: Cli) -> None:
+    assert cli().out == cli("--help").out
+
+
+def test_help_imports_no_verb_and_nothing_heavy() -> None:
+    code = (
+        "import sys; from jobreconciler.cli.main import main; main(['--help']); "
+        "print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={"PYTHONPATH": str(SOURCE)},
+    )
+    loaded = done.stderr.split()
+    assert not [name for name in loaded if name.startswith("jobreconciler.cli.commands.")]
+    for heavy in ("pydantic", "rich", "yaml", "sqlalchemy", "fastapi", "git", "croniter"):
+        assert heavy not in loaded
+
+
+def test_each_verb_of_the_index_has_a_module_and_no_module_is_left_out() -> None:
+    import jobreconciler.cli.commands as commands
+
+    folder = Path(commands.__file__).parent
+    modules = {path.stem.replace("_", "-") for path in folder.glob("*.py")} - {"--init--"}
+    assert modules == set(VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_explains_itself_with_an_example(name: str, cli: Cli) -> None:
+    answer = cli(name, "--help")
+    assert answer.code == 0
+    assert "Example:\n    jobreconciler " in answer.out
+    assert answer.widest <= 80
+    assert import_module(f"jobreconciler.cli.commands.{name.replace('-', '_')}").__doc__
+
+
+def test_the_version_is_printed(cli: Cli) -> None:
+    assert cli("--version").out == f"jobreconciler {jobreconciler.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("vaildate", "did you mean validate?"),
+        ("job", "did you mean jobs?"),
+        ("qqqqqq", "`jobreconciler --help` lists all"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(typed: str, hint: str, cli: Cli) -> None:
+    answer = cli(typed)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err == f"error: there is no command {typed!r}\nhint: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["job-types", "--nonsense"], "error: no such option: --nonsense"),
+        (["job-types", "-o", "yaml"], "error: -o yaml: this command answers in text, json"),
+        (["history"], "error: missing argument 'JOB'"),
+        (["--max-running", "0", "job-types"], "error: --max-running: Input should be greater"),
+        (["job-types", "--listen", "x"], "error: --listen: 'x' is not HOST:PORT"),
+    ],
+)
+def test_wrong_usage_is_said_in_a_line_and_exits_with_two(
+    arguments: list[str], said: str, cli: Cli
+) -> None:
+    answer = cli(*arguments)
+    assert answer.code == 2
+    assert answer.err.startswith(said)
+    assert "Traceback" not in answer.err
+
+
+def test_settings_may_stand_before_or_after_the_verb_and_the_later_wins(cli: Cli) -> None:
+    before = cli("--server", "http://127.0.0.1:1", "jobs")
+    assert "no daemon answers at http://127.0.0.1:1\n" in before.err
+    after = cli("--server", "http://127.0.0.1:2", "jobs", "--server", "http://127.0.0.1:1")
+    assert after.err == before.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Invalid("x"), 1),
+        (NotFound("x"), 1),
+        (Transient("x"), 1),
+        (Stalled("x"), 1),
+        (Refused("x"), 2),
+        (errors.Unreachable("x"), 2),
+        (PermissionError(13, "Permission denied", "/x"), 2),
+        (RuntimeError("a bug"), 2),
+        (KeyboardInterrupt(), 130),
+        (errors.PipeClosed(), 141),
+    ],
+)
+def test_each_kind_of_error_has_one_exit_code(error: BaseException, code: int) -> None:
+    assert errors.exit_code(error) == code
+
+
+def test_errors_say_what_and_what_to_do_and_show_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors.report(Invalid("it is wrong", hint="make it right"))
+    errors.report(FileNotFoundError(2, "No such file or directory", "gone"))
+    errors.report(RuntimeError("a bug"))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: it is wrong",
+        "hint: make it right",
+        "error: gone: No such file or directory",
+        "error: this is a fault of the program: RuntimeError: a bug",
+        "hint: set JOBRECONCILER_DEBUG=1 to see where, and report it",
+    ]
+    monkeypatch.setenv("JOBRECONCILER_DEBUG", "1")
+    errors.report(RuntimeError("a bug"))
+    assert "RuntimeError: a bug" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "jobreconciler", "job-types", "-o", "json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 141
+    assert done.stderr == ""
