@@ -20,7 +20,7 @@ from jobreconciler.core.verdict import applied_conditions, failed_conditions, ho
 from jobreconciler.errors import JobReconcilerError, Stalled, Transient
 from jobreconciler.loops.changes import applied_changes, index_rows
 from jobreconciler.loops.healing import heal
-from jobreconciler.loops.selection import Selection, select
+from jobreconciler.loops.selection import Selection, read_files, select
 from jobreconciler.model.change import AppliedChange, ChangelogRow, Plan, ReconcileRecord
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.desired import DesiredFile, DesiredJob
@@ -86,6 +86,8 @@ class Reconciler:
         self._index: JobIndex | None = None
         self._state: SourceState | None = None
         self._held: dict[str, Condition] = {}
+        # The first pass compares whole listings, so that a row deleted meanwhile is found.
+        self._first = True
         self._invalid_paths: frozenset[str] = frozenset()
 
     @property
@@ -119,16 +121,25 @@ class Reconciler:
         revision = self._source.resolve()
         self._observer.source_seen(revision, at)
         state = self._state
-        if not force and self._is_current(state, revision):
+        if not (force or self._first) and self._is_current(state, revision):
             self._recovered(state, at)
             return PassResult("unchanged", revision)
         self._refuse_rewritten(state, revision)
+        same_reader = self._same_reader(state)
+        base = state.base_revision if state is not None and same_reader else None
         selection = select(
-            self._source, index, revision, self._comparable_base(state), self._options.jobs_dir
+            self._source,
+            index,
+            revision,
+            None if self._first else base,
+            self._options.jobs_dir,
+            reread=not same_reader,
         )
-        files = self._read(selection)
+        files = read_files(self._source, self._loader, selection)
         plan = self._plan(selection, files, index)
-        return self._apply(plan, selection, index, trigger, at)
+        result = self._apply(plan, selection, index, trigger, at)
+        self._first = False
+        return result
 
     def _loaded(self) -> JobIndex:
         if self._index is None:
@@ -154,9 +165,6 @@ class Reconciler:
         return (
             state is not None and state.observed_revision == revision and self._same_reader(state)
         )
-
-    def _comparable_base(self, state: SourceState | None) -> str | None:
-        return state.base_revision if state is not None and self._same_reader(state) else None
 
     def _recovered(self, state: SourceState | None, at: datetime) -> None:
         """The source answers again and nothing moved: only the conditions have to say so."""
@@ -186,16 +194,6 @@ class Reconciler:
                 reason="HistoryRewritten",
                 hint="restore the branch, or run once without --require-fast-forward",
             )
-
-    def _read(self, selection: Selection) -> list[DesiredFile]:
-        wanted = list(selection.entries)
-        if selection.defaults is not None:
-            wanted.append(selection.defaults)
-        contents = self._source.read(sorted({entry.blob for entry in wanted})) if wanted else {}
-        selection.contents.update(contents)
-        files = self._loader.load(selection.entries, contents, selection.defaults)
-        refused = [DesiredFile(problem.file, "", None, (problem,)) for problem in selection.refused]
-        return [*files, *refused]
 
     def _plan(self, selection: Selection, files: Sequence[DesiredFile], index: JobIndex) -> Plan:
         desired = Desired(selection.revision, selection.base, tuple(files), selection.gone)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jobreconciler.core.index import JobIndex
-from jobreconciler.model.desired import Entry
+from jobreconciler.model.desired import DesiredFile, Entry
 from jobreconciler.model.problem import Problem
-from jobreconciler.ports import Source
+from jobreconciler.ports import Loader, Source
 
 DEFAULTS_NAME = "_defaults.yaml"
 
@@ -31,9 +31,11 @@ def select(
     revision: str,
     base: str | None,
     jobs_dir: str,
+    *,
+    reread: bool = False,
 ) -> Selection:
-    """Compare `revision` with `base`; with all that is stored when there is no comparable base,
-    or when the defaults changed, since those reach into every file."""
+    """Compare `revision` with `base`; with all that is stored when there is no base, or when the
+    defaults changed, since those reach into every file. `reread`: also what looks unchanged."""
     defaults_path = f"{jobs_dir.strip('/')}/{DEFAULTS_NAME}"
     diff = source.diff(base, revision) if base is not None else None
     if diff is not None:
@@ -50,10 +52,7 @@ def select(
     present = {entry.path for entry in snapshot.entries}
     present |= {problem.file for problem in snapshot.refused}
     gone = frozenset(path for path in index.by_path if path not in present)
-    comparable = base is not None
-    return _narrow(
-        index, revision, base, entries, gone, snapshot.refused, defaults, comparable=comparable
-    )
+    return _narrow(index, revision, base, entries, gone, snapshot.refused, defaults, reread=reread)
 
 
 def _narrow(
@@ -65,7 +64,7 @@ def _narrow(
     refused: tuple[Problem, ...],
     defaults: Entry | None,
     *,
-    comparable: bool = True,
+    reread: bool = False,
 ) -> Selection:
     """Leave out files that are stored exactly as they are, unless they are to be read anew."""
     blob = defaults.blob if defaults is not None else ""
@@ -74,5 +73,16 @@ def _narrow(
         row = index.at(entry.path)
         return row is not None and (row.blob, row.defaults_blob) == (entry.blob, blob)
 
-    wanted = tuple(entry for entry in entries if not (comparable and stored(entry)))
+    wanted = tuple(entry for entry in entries if reread or not stored(entry))
     return Selection(revision, base, wanted, gone, refused, defaults)
+
+
+def read_files(source: Source, loader: Loader, selection: Selection) -> list[DesiredFile]:
+    """The selected files as the loader reads them; refused ones carry their problem."""
+    wanted = list(selection.entries)
+    if selection.defaults is not None:
+        wanted.append(selection.defaults)
+    contents = source.read(sorted({entry.blob for entry in wanted})) if wanted else {}
+    selection.contents.update(contents)
+    refused = [DesiredFile(problem.file, "", None, (problem,)) for problem in selection.refused]
+    return [*loader.load(selection.entries, contents, selection.defaults), *refused]

@@ -1,0 +1,206 @@
+"""The only place that builds adapters and wires them; also the operations that need no daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobreconciler.clock import SystemClock
+from jobreconciler.core.index import JobIndex
+from jobreconciler.core.plan import Desired, Rules, make_plan
+from jobreconciler.errors import NotFound, Refused
+from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.loops.changes import index_row
+from jobreconciler.loops.reconcile import PassResult, Reconciler, ReconcileOptions
+from jobreconciler.loops.selection import read_files, select
+from jobreconciler.model.change import Plan
+from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source
+from jobreconciler.settings import Settings
+from jobreconciler.source import provenance
+from jobreconciler.source.load import YamlLoader
+
+if TYPE_CHECKING:
+    from jobreconciler.execute.local import LocalExecutor
+    from jobreconciler.store.store import SqlStore
+
+GIT_TIMEOUT_SECONDS = 60.0
+
+GitOperation = Callable[[str, str], None]
+
+
+def make_state_dir(settings: Settings) -> Path:
+    """The state directory, made with mode 0700 if it is not there. Raises Refused."""
+    path = settings.state_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"the state directory {path} cannot be made: {error.strerror}",
+            hint="name a directory you may write with --state-dir",
+        ) from None
+    ignore = path / ".gitignore"
+    if not ignore.exists() and os.access(path, os.W_OK):
+        ignore.write_text("*\n")
+    return path
+
+
+def make_source(settings: Settings, observe: GitOperation | None = None) -> Source:
+    """The repository as settings name it. Opens nothing yet: faults show in `resolve`."""
+    if settings.working_tree:
+        from jobreconciler.source.working_tree import WorkingTreeSource
+
+        return WorkingTreeSource(settings.repo, settings.jobs_dir)
+    from jobreconciler.source.git import GitSource
+
+    return GitSource(
+        settings.repo,
+        settings.ref,
+        settings.jobs_dir,
+        settings.state_dir,
+        timeout=GIT_TIMEOUT_SECONDS,
+        observer=observe or _unobserved,
+    )
+
+
+def _unobserved(_operation: str, _result: str) -> None:
+    """One-shot commands keep no metrics."""
+
+
+def make_loader(job_types: JobTypes | None = None) -> Loader:
+    return YamlLoader(job_types if job_types is not None else load_job_types())
+
+
+def open_store(
+    settings: Settings,
+    *,
+    on_death: Callable[[BaseException], None] | None = None,
+    read_only: bool = False,
+) -> SqlStore:
+    """The store, locked for this process unless `read_only`. Raises Refused, NotFound, Stalled."""
+    from jobreconciler.store.opening import open_store as opened
+
+    if not read_only:
+        make_state_dir(settings)
+    return opened(
+        settings.store,
+        settings.state_dir,
+        instance=settings.instance,
+        on_death=on_death,
+        read_only=read_only,
+    )
+
+
+def make_executor(
+    settings: Settings, job_types: JobTypes, clock: Clock, on_error: Callable[[str], None]
+) -> LocalExecutor:
+    from jobreconciler.execute.local import LocalExecutor
+
+    return LocalExecutor(
+        settings.state_dir,
+        job_types,
+        clock,
+        secrets_dir=settings.secrets_dir,
+        environ=os.environ,
+        on_error=on_error,
+    )
+
+
+def make_reconciler(
+    settings: Settings,
+    source: Source,
+    store: SqlStore,
+    loader: Loader,
+    clock: Clock,
+    observer: Observer,
+) -> Reconciler:
+    options = ReconcileOptions(
+        settings.jobs_dir, settings.environment, settings.atomic, settings.require_fast_forward
+    )
+    return Reconciler(source, store, loader, provenance, clock, observer, options)
+
+
+def reconcile_once(settings: Settings, observer: Observer) -> PassResult:
+    """One reconcile without a daemon. Raises Refused where a daemon holds the store."""
+    store = open_store(settings)
+    source = make_source(settings, observer.git_operation)
+    try:
+        reconciler = make_reconciler(
+            settings, source, store, make_loader(), SystemClock(), observer
+        )
+        reconciler.heal()
+        return reconciler.reconcile("apply", force=True)
+    finally:
+        source.close()
+        store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and the configs it compares, by job id, for diffs and schedule impact."""
+
+    plan: Plan
+    old: Mapping[str, dict[str, Any]]
+    new: Mapping[str, dict[str, Any]]
+
+
+def plan_once(settings: Settings, against: str | None) -> Planned:
+    """What applying the ref would change: against the store (None), or against another ref."""
+    loader = make_loader()
+    source = make_source(settings)
+    try:
+        if against is not None:
+            base = make_source(settings.model_copy(update={"ref": against, "working_tree": False}))
+            try:
+                index, old = _stored_as_of(base, loader, settings)
+            finally:
+                base.close()
+        else:
+            index, old = _stored_live(settings)
+        revision = source.resolve()
+        selection = select(source, index, revision, None, settings.jobs_dir)
+        files = read_files(source, loader, selection)
+    finally:
+        source.close()
+    desired = Desired(revision, None, tuple(files), selection.gone)
+    plan = make_plan(desired, index, Rules(settings.environment, settings.atomic))
+    new = {
+        change.job_id: json.loads(change.desired.config)
+        for change in plan.changes
+        if change.desired is not None
+    }
+    return Planned(plan, old(plan), new)
+
+
+OldConfigs = Callable[[Plan], Mapping[str, dict[str, Any]]]
+
+
+def _stored_as_of(base: Source, loader: Loader, settings: Settings) -> tuple[JobIndex, OldConfigs]:
+    """The state that `base` would have left behind, had all of its valid files been applied."""
+    revision = base.resolve()
+    selection = select(base, JobIndex(), revision, None, settings.jobs_dir)
+    files = read_files(base, loader, selection)
+    plan = make_plan(Desired(revision, None, tuple(files)), JobIndex(), Rules(settings.environment))
+    jobs = {change.job_id: change.desired for change in plan.changes if change.desired is not None}
+    index = JobIndex({job_id: index_row(job) for job_id, job in jobs.items()})
+    return index, lambda plan: {
+        change.job_id: json.loads(jobs[change.job_id].config)
+        for change in plan.changes
+        if change.job_id in jobs
+    }
+
+
+def _stored_live(settings: Settings) -> tuple[JobIndex, OldConfigs]:
+    try:
+        store = open_store(settings, read_only=True)
+    except NotFound:
+        return JobIndex(), lambda _: {}
+    try:
+        index = JobIndex(store.index())
+        configs = store.configs(list(index.by_path.values()))
+    finally:
+        store.close()
+    return index, lambda _: configs

@@ -1,0 +1,345 @@
+"""The running daemon: its three loops, its HTTP side, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import structlog
+import uvicorn
+
+from jobreconciler import __version__
+from jobreconciler.app import (
+    make_executor,
+    make_loader,
+    make_reconciler,
+    make_source,
+    open_store,
+)
+from jobreconciler.clock import SystemClock
+from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused
+from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.loops.reconcile import PassResult
+from jobreconciler.loops.reconcile_loop import ReconcileLoop
+from jobreconciler.loops.schedule import Scheduler
+from jobreconciler.loops.supervise import Supervisor
+from jobreconciler.loops.work import Worker
+from jobreconciler.model.execution import Execution, Trigger
+from jobreconciler.observe.logging import configure
+from jobreconciler.observe.metrics import Metrics
+from jobreconciler.settings import Settings
+from jobreconciler.source.watch import watch
+from jobreconciler.tokens import first_token, is_loopback
+from jobreconciler.web.app import create_app
+from jobreconciler.web.auth import Access
+
+log = structlog.get_logger("jobreconciler")
+
+FIRST_RECONCILE_SECONDS = 10.0
+STOP_SECONDS = 5.0
+COLLECT_SECONDS = 600.0
+
+
+class Daemon:
+    """Builds the loops around one store. Implements ports.Service for the HTTP side."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.metrics = Metrics(__version__)
+        self.job_types = load_job_types()
+        self.stopping = asyncio.Event()
+        self.failed: BaseException | None = None
+        loop = asyncio.get_running_loop()
+        self.store = open_store(
+            settings, on_death=lambda error: loop.call_soon_threadsafe(self._store_died, error)
+        )
+        self.source = make_source(settings, self.metrics.git_operation)
+        self.executor = make_executor(settings, self.job_types, self.clock, self.metrics.loop_error)
+        self.reconciler = make_reconciler(
+            settings,
+            self.source,
+            self.store,
+            make_loader(self.job_types),
+            self.clock,
+            self.metrics,
+        )
+        self.worker = Worker(
+            self.store, self.executor, self.clock, self.metrics, settings.max_running
+        )
+        self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics)
+        self.reconciling = ReconcileLoop(
+            self.reconciler,
+            self._applied,
+            poll_seconds=settings.poll_interval,
+            instance=settings.instance,
+        )
+        self.supervisor = Supervisor(self.metrics)
+        self._ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _store_died(self, error: BaseException) -> None:
+        """Without its writer the daemon can record nothing: it ends, and what runs goes on."""
+        self.failed = error
+        self.stopping.set()
+
+    # ------------------------------------------------------------------------- ports.Service
+
+    def ready(self) -> tuple[bool, str]:
+        if not self._ready:
+            return False, "starting: the schedules are not loaded yet"
+        if self.supervisor.failing:
+            name, error = sorted(self.supervisor.failing.items())[0]
+            return False, f"the {name} loop failed and is started again: {error}"
+        return True, "ready"
+
+    def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
+        slots = self.scheduler.next_slots()
+        return {job_id: slots[job_id] for job_id in job_ids if job_id in slots}
+
+    def all_next_slots(self) -> Mapping[str, datetime]:
+        return self.scheduler.next_slots()
+
+    async def trigger(
+        self,
+        job_id: str,
+        *,
+        actor: str,
+        reason: str | None = None,
+        dry_run: bool = False,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Execution:
+        pinned = (await asyncio.to_thread(self.store.pinned, [job_id])).get(job_id)
+        if pinned is None:
+            raise NotFound(f"there is no job {job_id}", hint="`jobreconciler jobs` lists them")
+        payload = pinned.config["payload"]
+        if not payload["isEnabled"]:
+            raise Invalid(
+                f"{job_id} is disabled, so nothing may start it",
+                reason="JobDisabled",
+                hint="set payload.isEnabled to true in its file",
+            )
+        job_type = self.job_types.get(payload["jobType"])
+        if dry_run and not job_type.dry_runs:
+            raise Invalid(
+                f"jobs of type {job_type.name} cannot run dry",
+                reason="NoDryRun",
+                hint="leave out the dry run",
+            )
+        overrides = dict(parameters or {})
+        _check_overrides(pinned.config, overrides)
+        trigger = Trigger("manual", actor=actor, reason=reason, parameters=overrides)
+        execution = await self.worker.release(pinned, trigger, dry_run=dry_run)
+        assert execution is not None, "a manual run has no slot that could be taken"
+        return execution
+
+    async def reconcile_now(self, actor: str) -> dict[str, Any]:
+        result = await self.reconciling.now(f"manual: {actor}")
+        return _pass_json(result)
+
+    async def approve_prune(self, revision: str, actor: str) -> None:
+        await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
+        await self.reconciling.now(f"approved by {actor}")
+
+    # ------------------------------------------------------------------------------- running
+
+    async def _applied(self, job_ids: frozenset[str]) -> None:
+        """Jobs changed: act on their schedules, and say that we do."""
+        await self.scheduler.load(job_ids)
+        await asyncio.wrap_future(self.store.observed(job_ids))
+        if len(job_ids) > 500:
+            _settle_memory()
+
+    async def serve(self) -> None:
+        """Run until told to stop. Raises Refused where the address cannot be listened on."""
+        access = await asyncio.to_thread(self._access)
+        listening = _listen(self.settings)
+        server = _server(create_app(self, self.metrics, access))
+        self._install_signals()
+        web = asyncio.create_task(server.serve([listening]))
+        try:
+            await self._start_up()
+            log.info(
+                "ready", listen=f"http://{self.settings.listen}", jobs=self.reconciler.index.live
+            )
+            await self.stopping.wait()
+        finally:
+            await self._shut_down(server, web)
+        if self.failed is not None:
+            raise self.failed
+
+    def _access(self) -> Access:
+        loopback = is_loopback(self.settings.listen_host)
+        if not loopback and not self.store.has_tokens():
+            raise Refused(
+                f"{self.settings.listen} can be reached from other machines, and no token exists",
+                hint="`jobreconciler token create NAME --role operator` first, or listen on "
+                "127.0.0.1",
+            )
+        token = first_token(self.settings.operator_token_file) if loopback else None
+        return Access(self.store, loopback=loopback, operator_token=token)
+
+    def _install_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+
+    async def _start_up(self) -> None:
+        """Reconcile (bounded when git is away), adopt what runs, then take up the schedules."""
+        self._keep("reconcile", self.reconciling.run)
+        first = await self.reconciling.first(FIRST_RECONCILE_SECONDS)
+        if first is None or first.error is not None:
+            log.warning(
+                "starting_from_the_store",
+                reason="the source did not answer in time"
+                if first is None
+                else first.error and first.error.message,
+            )
+        await self.worker.resume()
+        self._keep("work", self.worker.run)
+        self._keep("results", self.worker.collect)
+        await self.scheduler.load()
+        await asyncio.wrap_future(self.store.observed(None))
+        self._keep("schedule", self.scheduler.run)
+        self._keep("healing", self.reconciling.keep_healing)
+        self._keep("watch", self._watch)
+        self._keep("garbage", _keep_collecting)
+        _settle_memory()
+        self._ready = True
+
+    def _keep(self, name: str, body: Any) -> None:
+        self._tasks.append(asyncio.create_task(self.supervisor.keep(name, body), name=name))
+
+    async def _watch(self) -> None:
+        """Refs move: look at once. When watching cannot go on, the poll still finds changes."""
+        while not self.stopping.is_set():
+            paths = await asyncio.to_thread(self.source.watch_paths)
+            if paths:
+                async for _ in watch(paths, self.stopping):
+                    self.reconciling.wake("watch")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), self.settings.poll_interval)
+
+    async def _shut_down(self, server: uvicorn.Server, web: asyncio.Task[None]) -> None:
+        """Stop admitting, leave children running (or wait for them, draining), flush, end."""
+        log.info("stopping", drain=self.settings.drain, **self.worker.counts())
+        self.worker.admitting = False
+        if self.settings.drain:
+            await self._drain()
+        for task in self._tasks:
+            if task.get_name() != "results":
+                task.cancel()
+        server.should_exit = True
+        with suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)
+        await self.executor.close(drain=self.settings.drain)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(JobReconcilerError):
+            await asyncio.to_thread(self.store.close)
+        await asyncio.to_thread(self.source.close)
+
+    async def _drain(self) -> None:
+        while self.worker.counts()["running"]:
+            await asyncio.sleep(0.05)
+
+
+def _check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    allowed = config["payload"].get("manual", {}).get("allowParameters", [])
+    for name in overrides:
+        if f"parameters.{name}" not in allowed and name not in allowed:
+            raise Invalid(
+                f"{name} may not be set by hand",
+                reason="ParameterNotAllowed",
+                hint="list it under payload.manual.allowParameters in the job's file"
+                + (f"; allowed are {', '.join(allowed)}" if allowed else ""),
+            )
+
+
+def _pass_json(result: PassResult) -> dict[str, Any]:
+    error = result.error
+    return {
+        "result": result.result,
+        "revision": result.revision,
+        "summary": result.summary,
+        "error": None
+        if error is None
+        else {
+            "reason": error.reason,
+            "message": error.message,
+            "hint": error.hint,
+        },
+    }
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.listen_host, settings.listen_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Refused(
+            f"cannot listen on {settings.listen}: {error.strerror}",
+            hint="is another daemon running? Name another address with --listen",
+        ) from None
+    listening.setblocking(False)
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the daemon decides when to stop."""
+
+    def capture_signals(self) -> Any:
+        return suppress()
+
+
+def _server(app: Any) -> uvicorn.Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="none",
+            http="h11",
+        )
+    )
+
+
+def _settle_memory() -> None:
+    """What lives now lives long: keep the collector from walking it, which costs pauses."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _keep_collecting() -> None:
+    """Collections that walk everything happen when we say so, not in the middle of a start."""
+    while True:
+        await asyncio.sleep(COLLECT_SECONDS)
+        gc.collect(1)
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT. Returns the exit code."""
+    configure(settings.log_format)
+    sys.setswitchinterval(0.002)
+
+    async def main() -> None:
+        await Daemon(settings).serve()
+
+    with asyncio.Runner() as runner:
+        runner.run(main())
+    return 0
