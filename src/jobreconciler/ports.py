@@ -57,14 +57,22 @@ class TreeDiff:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Commits after a base up to a revision, newest first, and which paths each touched."""
+    """Commits after a base up to a revision, newest first, and which paths each touched.
+
+    `merges` are, by path, the merge commits that brought its commits in: they did not write the
+    file, but their message often names the pull request.
+    """
 
     commits: tuple[Commit, ...]
     by_path: Mapping[str, tuple[int, ...]]
+    merges: Mapping[str, tuple[Commit, ...]] = field(default_factory=dict)
 
     def of(self, *paths: str | None) -> tuple[Commit, ...]:
         wanted = sorted({n for path in paths if path for n in self.by_path.get(path, ())})
         return tuple(self.commits[n] for n in wanted)
+
+    def merged(self, *paths: str | None) -> tuple[Commit, ...]:
+        return tuple(c for path in paths if path for c in self.merges.get(path, ()))
 
 
 class Source(Protocol):
@@ -133,6 +141,8 @@ class JobContext(Protocol):
     def metric(self, name: str, value: float, unit: str = "") -> None: ...
     def log(self, level: str, message: str, **fields: Any) -> None: ...
     def cancelled(self) -> bool: ...
+    def secret(self, reference: Any) -> str:
+        """The value behind a secret reference that stands in `parameters`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +313,8 @@ class Store(Protocol):
         move the job's watermark to its slot, or to its missed slots' last. False: that slot was
         already handled, nothing was written."""
 
-    def observe(self, generations: Mapping[str, int]) -> Future[None]:
-        """The schedule loop now acts on these generations."""
+    def observed(self, job_ids: Collection[str] | None) -> Future[None]:
+        """The schedule loop now acts on the stored generation of these jobs; None: of all."""
 
     def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
         """queued → running. False where it was no longer queued."""

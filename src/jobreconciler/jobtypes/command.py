@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, StrictInt, StrictStr, StringConstraints, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from jobreconciler.jobtypes.parameters import ParametersModel, SecretReference
+from jobreconciler.model.strict import (
+    ENV_PATTERN,
+    DistinctItems,
+    Items,
+    SecretReference,
+    StrictModel,
+    Whole,
+)
 from jobreconciler.ports import ExecSpec, JobContext
 
-_NO_NUL = r"^[^\x00]*$"
-Argument = Annotated[StrictStr, StringConstraints(pattern=_NO_NUL, max_length=131_072)]
-VariableName = Annotated[
-    StrictStr, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)
-]
-ExitCode = Annotated[StrictInt, Field(ge=0, le=255)]
+Argument = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=131_072)]
+"""Anything a program can be given: the kernel takes no NUL and 128 KiB at the most."""
+VariableName = Annotated[str, Field(pattern=ENV_PATTERN, max_length=256)]
+Environment = dict[VariableName, Argument | SecretReference]
+ExitCode = Annotated[Whole, Field(ge=0, le=255)]
 
 _EXACTLY_ONE = {
     "oneOf": [
@@ -25,10 +31,10 @@ _EXACTLY_ONE = {
 }
 
 
-class CommandParameters(ParametersModel, json_schema_extra=_EXACTLY_ONE):
+class CommandParameters(StrictModel, json_schema_extra=_EXACTLY_ONE):
     """What to start. Exactly one of `argv` and `shell` is given."""
 
-    argv: Annotated[tuple[Argument, ...], Field(min_length=1, max_length=1000)] | None = Field(
+    argv: Annotated[Items[Argument], Field(min_length=1, max_length=1000)] | None = Field(
         default=None,
         description="The program and its arguments, started directly: no shell reads them.",
         examples=[["pg_dump", "--file", "/backup/app.dump", "app"]],
@@ -38,27 +44,23 @@ class CommandParameters(ParametersModel, json_schema_extra=_EXACTLY_ONE):
         description="A script for `/bin/sh -c`, for pipes and the like.",
         examples=["df -h | grep -v tmpfs"],
     )
-    env: dict[VariableName, Argument | SecretReference] = Field(
-        default_factory=dict,
+    env: Environment = Field(
+        default={},
         max_length=1000,
         description="Variables for the program: literal text, or a secret by reference. A child "
         "inherits nothing else from the daemon's environment.",
         examples=[{"PGHOST": "db.internal", "PGPASSWORD": {"env": "REPORT_DB_PASSWORD"}}],
     )
-    success_exit_codes: Annotated[tuple[ExitCode, ...], Field(min_length=1, max_length=256)] = (
-        Field(
-            default=(0,),
-            description="Exit codes that mean success.",
-            examples=[[0, 24]],
-        )
+    success_exit_codes: Annotated[DistinctItems[ExitCode], Field(min_length=1)] = Field(
+        default=(0,),
+        description="Exit codes that mean success.",
+        examples=[[0, 24]],
     )
-    cwd: Annotated[StrictStr, StringConstraints(pattern=r"^/[^\x00]*$", max_length=4096)] | None = (
-        Field(
-            default=None,
-            description="Absolute path of the directory to start in; the home directory of the "
-            "daemon's user where it is left out.",
-            examples=["/srv/reports"],
-        )
+    cwd: Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)] | None = Field(
+        default=None,
+        description="Absolute path of the directory to start in; the home directory of the "
+        "daemon's user where it is left out.",
+        examples=["/srv/reports"],
     )
 
     @model_validator(mode="after")
@@ -80,9 +82,8 @@ class CommandJob:
     def program(self, parameters: BaseModel) -> ExecSpec:
         if not isinstance(parameters, CommandParameters):
             raise TypeError(f"expected CommandParameters, got {type(parameters).__name__}")
-        argv = parameters.argv or ("/bin/sh", "-c", parameters.shell or "")
         return ExecSpec(
-            argv=argv,
+            argv=parameters.argv or ("/bin/sh", "-c", parameters.shell or ""),
             env={name: _plain(value) for name, value in parameters.env.items()},
             cwd=parameters.cwd,
             success_exit_codes=parameters.success_exit_codes,

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, StrictStr, StringConstraints
+from pydantic import BaseModel, Field
 
 from jobreconciler.errors import Invalid
-from jobreconciler.jobtypes.parameters import ParametersModel
+from jobreconciler.jobtypes.command import Environment
+from jobreconciler.model.strict import StrictModel
 from jobreconciler.ports import JobContext
 
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 
 
-class PythonParameters(ParametersModel):  # type: ignore[no-redef]  # the mypy plugin adds **kwargs
+class PythonParameters(StrictModel):  # type: ignore[no-redef]  # the mypy plugin adds **kwargs
     """Which function to call, with what, and in which kind of process."""
 
-    entry_point: Annotated[
-        StrictStr, StringConstraints(pattern=f"^{_DOTTED}:{_DOTTED}$", max_length=512)
-    ] = Field(
+    entry_point: str = Field(
+        pattern=f"^{_DOTTED}:{_DOTTED}$",
+        max_length=512,
         description="The function to call, as `package.module:function`; it is given a "
         "`JobContext` and then `kwargs`.",
         examples=["acme.reports:nightly"],
     )
-    arguments: dict[StrictStr, Any] = Field(
+    arguments: dict[str, Any] = Field(
         alias="kwargs",
-        default_factory=dict,
+        default={},
         description="Keyword arguments for the function, after the `JobContext`.",
         examples=[{"days": 7}],
+    )
+    env: Environment = Field(
+        default={},
+        max_length=1000,
+        description="Variables for the function's process: literal text, or a secret by reference.",
+        examples=[{"REPORT_DB_PASSWORD": {"file": "report-db-password"}}],
     )
     isolation: Literal["worker", "fork"] = Field(
         default="worker",
@@ -56,6 +64,8 @@ class PythonJob:
         parameters = context.parameters
         if not isinstance(parameters, PythonParameters):
             raise TypeError(f"expected PythonParameters, got {type(parameters).__name__}")
+        for name, value in parameters.env.items():
+            os.environ[name] = value if isinstance(value, str) else context.secret(value)
         result = resolve(parameters.entry_point)(context, **parameters.arguments)
         if result is not None and not isinstance(result, dict):
             raise Invalid(
@@ -81,7 +91,9 @@ def resolve(entry_point: str) -> Callable[..., Any]:
             reason="EntryPointMissing",
             hint="install the package into the daemon's Python environment",
         ) from None
-    except AttributeError:
+    except AttributeError as error:
+        if getattr(error, "obj", None) is None:
+            raise
         raise Invalid(
             f"entry point {entry_point}: module {module_name!r} has no {path!r}",
             reason="EntryPointMissing",

@@ -1,0 +1,320 @@
+"""Runs attempts as child processes of this machine, each under a supervisor of its own.
+
+The daemon only asks for a launch and reads what the spool says: it may be stopped, upgraded or
+killed while jobs run, and take them over again (`adopt`). See spool.py for the files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jobreconciler.errors import NotFound, Transient
+from jobreconciler.execute import capture, processes, request, spool
+from jobreconciler.execute.connection import ServerConnection, ServerGone, connect
+from jobreconciler.execute.secret_values import SecretValues
+from jobreconciler.model.execution import Execution, Launch, Outcome
+from jobreconciler.model.views import Live
+from jobreconciler.ports import Clock, Finished, JobTypes, Started
+
+_SLICE = 0.002
+"""Seconds of the event loop that settling ended runs may take at a time."""
+_LAUNCH_TRIES = 4
+
+
+@dataclass(slots=True)
+class _Run:
+    """One attempt that this executor watches; `pidfd` is -1 where there is none."""
+
+    execution_id: str
+    attempt: int
+    directory: str
+    boot: str
+    pid: int
+    pid_started: int
+    pidfd: int = -1
+
+
+class LocalExecutor:
+    """The `Executor` for one machine.
+
+    `environ` is where `{env: NAME}` secrets and PATH, HOME, LANG and TZ come from; `on_error`
+    hears of failures that concern no single caller.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        job_types: JobTypes,
+        clock: Clock,
+        *,
+        secrets_dir: Path | None,
+        environ: Mapping[str, str],
+        on_error: Callable[[str, BaseException], None],
+    ) -> None:
+        self._state_dir = state_dir.absolute()
+        self._job_types = job_types
+        self._clock = clock
+        self._environ = environ
+        self._secrets = SecretValues(environ, secrets_dir)
+        self._on_error = on_error
+        self._boot = processes.boot_id()
+        self._runs: dict[str, _Run] = {}
+        self._ended: deque[_Run] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
+        self._connecting = asyncio.Lock()
+        self._server: ServerConnection | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # ------------------------------------------------------------------------------- the port
+
+    async def start(self, launch: Launch) -> Started:
+        """Starts one attempt, or takes it over where it was started before: never twice.
+
+        Raises Invalid (unknown type, parameters, SecretMissing, DryRunUnsupported) and Transient.
+        A program that cannot be executed is an outcome, with exit code 126 or 127.
+        """
+        if self._closing:
+            raise Transient("the executor is closing", reason="Closing")
+        directory = self._directory(launch.execution_id, launch.attempt)
+        job_type = self._job_types.get(launch.config["payload"]["jobType"])
+        wanted = request.build(launch, job_type, self._secrets, directory, self._environ)
+        for _ in range(_LAUNCH_TRIES):
+            held = spool.claimed(directory)
+            if held is not None:
+                return self._begin(launch.execution_id, launch.attempt, directory, held)
+            try:
+                pid, started = await (await self._connected()).launch(wanted)
+            except ServerGone:
+                continue
+            return self._begin(
+                launch.execution_id, launch.attempt, directory, (self._boot, pid, started)
+            )
+        raise Transient(
+            "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
+        )
+
+    async def stop(self, execution_id: str, status: str) -> bool:
+        run = self._runs.get(execution_id)
+        if run is None:
+            return False
+        Path(run.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        spool.ask_to_stop(run.directory, status)
+        return processes.send(run.pid, run.pid_started, signal.SIGTERM)
+
+    async def finished(self) -> AsyncIterator[Finished]:
+        """Every end, once, until the executor is closed. For one consumer."""
+        while (one := await self._queue.get()) is not None:
+            yield one
+
+    def live(self, execution_id: str) -> Live | None:
+        run = self._runs.get(execution_id)
+        if run is None:
+            return None
+        try:
+            said = spool.read_json(f"{run.directory}/{spool.LIVE}") or {}
+        except ValueError:
+            said = {}
+        return Live(progress=_pair(said.get("progress")), metrics=said.get("metrics") or None)
+
+    def output(self, execution_id: str, attempt: int) -> Path:
+        """Where an attempt's output is; there is no file before the first byte of it."""
+        return Path(self._directory(execution_id, attempt)) / spool.OUTPUT
+
+    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
+        running = [execution for execution in unfinished if execution.status == "running"]
+        found = await asyncio.to_thread(lambda: [*map(self._examine, running)])
+        adopted = []
+        for run in found:
+            if run is None or run.execution_id in self._runs:
+                continue
+            self._watch(run)
+            if run.pidfd >= 0:
+                adopted.append(run.execution_id)
+        return adopted
+
+    def running(self) -> int:
+        return len(self._runs)
+
+    async def close(self, *, drain: bool = False) -> None:
+        """Ends the executor; without `drain` jobs run on, for a later one to adopt."""
+        self._closing = True
+        if drain:
+            await self._idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for run in self._runs.values():
+            self._unwatch(run)
+        if self._server is not None:
+            await self._server.close()
+        self._queue.put_nowait(None)
+
+    # ---------------------------------------------------------------------------- the server
+
+    @property
+    def server_pid(self) -> int | None:
+        """Pid of the supervisor server, None where it is not running."""
+        server = self._server
+        return None if server is None or server.gone else server.pid
+
+    async def _connected(self) -> ServerConnection:
+        async with self._connecting:
+            if self._server is not None and self._server.gone:
+                await self._server.close()
+                self._server = None
+            if self._server is None:
+                self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._server = await connect(self._state_dir)
+            return self._server
+
+    # ------------------------------------------------------------------------ watching the runs
+
+    def _directory(self, execution_id: str, attempt: int) -> str:
+        try:
+            return spool.directory(str(self._state_dir), execution_id, attempt)
+        except ValueError as error:
+            raise NotFound(str(error)) from None
+
+    def _begin(
+        self, execution_id: str, attempt: int, directory: str, who: tuple[str, int, int]
+    ) -> Started:
+        boot, pid, started = who
+        run = _Run(execution_id, attempt, directory, boot, pid, started)
+        if execution_id not in self._runs:
+            self._watch(run)
+        return Started(execution_id, attempt, self._clock.now(), pid, started, boot)
+
+    def _examine(self, execution: Execution) -> _Run | None:
+        """Which process has an execution's last attempt, by its claim or else by the store."""
+        if not execution.attempts:
+            return None
+        attempt = execution.attempts[-1]
+        directory = self._directory(execution.id, attempt.number)
+        boot, pid, started = spool.claimed(directory) or (
+            attempt.boot_id or "",
+            attempt.pid or 0,
+            attempt.pid_started or 0,
+        )
+        return _Run(execution.id, attempt.number, directory, boot, pid, started)
+
+    def _watch(self, run: _Run) -> None:
+        """From here on the run's end, which may be past, comes out of `finished`."""
+        self._runs[run.execution_id] = run
+        self._idle.clear()
+        if run.boot != self._boot or run.pid <= 0:
+            self._has_ended(run)
+            return
+        try:
+            run.pidfd = os.pidfd_open(run.pid)
+        except ProcessLookupError:
+            self._has_ended(run)
+            return
+        if processes.is_alive(run.pid, run.pid_started):
+            asyncio.get_running_loop().add_reader(run.pidfd, self._has_ended, run)
+        else:
+            self._has_ended(run)
+
+    def _unwatch(self, run: _Run) -> None:
+        if run.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(run.pidfd)
+            os.close(run.pidfd)
+            run.pidfd = -1
+
+    def _has_ended(self, run: _Run) -> None:
+        self._unwatch(run)
+        self._ended.append(run)
+        if not self._wake.is_set():
+            self._wake.set()
+            self._spawn(self._settle_all())
+
+    async def _settle_all(self) -> None:
+        until = time.monotonic() + _SLICE
+        while self._ended:
+            run = self._ended.popleft()
+            try:
+                self._settle(run)
+            except Exception as error:
+                self._on_error(f"settling execution {run.execution_id}", error)
+                self._spawn(self._lose(run, f"its result could not be read: {error}"))
+            if time.monotonic() >= until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + _SLICE
+        self._wake.clear()
+
+    def _settle(self, run: _Run) -> None:
+        result = spool.read_json(f"{run.directory}/{spool.RESULT}")
+        if result is not None and "finishedAt" in result:
+            self._report(run, _outcome(result))
+            return
+        holder = spool.claimed(run.directory)
+        if holder is not None and holder != (run.boot, run.pid, run.pid_started):
+            run.boot, run.pid, run.pid_started = holder
+            self._watch(run)
+            return
+        why = "its supervisor is gone" if run.boot == self._boot else "the machine was restarted"
+        said = result.get("error") if result is not None else None
+        self._spawn(self._lose(run, str(said or why)))
+
+    async def _lose(self, run: _Run, why: str) -> None:
+        """The run has no supervisor any more: nothing of it may go on, and its end is unknown."""
+        try:
+            if run.boot == self._boot:
+                await asyncio.to_thread(_clear_away, run)
+        except Exception as error:
+            self._on_error(f"clearing away execution {run.execution_id}", error)
+        self._report(run, Outcome(status="lost", finished_at=self._clock.now(), error=why))
+
+    def _report(self, run: _Run, outcome: Outcome) -> None:
+        self._runs.pop(run.execution_id, None)
+        self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome))
+        if not self._runs:
+            self._idle.set()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _clear_away(run: _Run) -> None:
+    """Kills what is left of a run and joins what it printed."""
+    processes.kill_run(run.execution_id, spool.job_of(run.directory))
+    try:
+        left = capture.pieces(run.directory)
+        if left:
+            capture.compact(run.directory, left[0][0] * 2)
+            capture.sweep(run.directory)
+    except FileNotFoundError:
+        return
+
+
+def _outcome(result: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        status=result["status"],
+        finished_at=datetime.fromisoformat(result["finishedAt"]),
+        exit_code=result["exitCode"],
+        signal=result["signal"],
+        error=result["error"],
+        result=result["result"],
+        progress=_pair(result["progress"]),
+        metrics=result["metrics"],
+        output_bytes=result["outputBytes"],
+        output_dropped=result["outputDropped"],
+    )
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))

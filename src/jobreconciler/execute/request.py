@@ -1,0 +1,172 @@
+"""From a launch to what its supervisor is told: one JSON object, secrets resolved, never stored.
+
+id, directory, bootId               which run, where its files go, the kernel's boot id
+argv, env, cwd, successExitCodes    what to start and how to judge its exit code
+timeoutSeconds, killGraceSeconds    TERM after the one, KILL after the other
+outputBytes, memoryBytes            caps; memoryBytes is null where there is none
+secrets                             values to mask in everything the job says
+payload                             for a Python job: what its runner reads, else null
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from jobreconciler.errors import Invalid
+from jobreconciler.execute import processes, secret_values
+from jobreconciler.execute.secret_values import SecretValues
+from jobreconciler.execute.spawn import REPORT_FD
+from jobreconciler.model.execution import Launch
+from jobreconciler.ports import ExecSpec, JobType
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_RUNNER = Path(__file__).with_name("runner.py")
+
+
+def build(
+    launch: Launch,
+    job_type: JobType,
+    secrets: SecretValues,
+    directory: str,
+    environ: Mapping[str, str],
+) -> dict[str, Any]:
+    """The request for one attempt. Raises Invalid where the launch cannot be carried out."""
+    if launch.dry_run and not job_type.dry_runs:
+        raise Invalid(
+            f"jobs of type {job_type.name!r} cannot run dry",
+            reason="DryRunUnsupported",
+            hint="start it without a dry run, or not at all",
+        )
+    parameters = _validated(job_type, launch.parameters)
+    spec = job_type.program(parameters)
+    values: list[str] = []
+    payload = None
+    if spec is None:
+        found = _secrets_of(parameters, secrets)
+        values += found.values()
+        payload = _payload(launch, job_type, found)
+        spec = ExecSpec(argv=(sys.executable, "-I", str(_RUNNER)))
+    limits = launch.config.get("payload", {}).get("limits", {})
+    return {
+        "directory": directory,
+        "bootId": processes.boot_id(),
+        "argv": list(spec.argv),
+        "env": _environment(launch, spec, secrets, environ, values),
+        "cwd": _cwd(spec, environ),
+        "successExitCodes": list(spec.success_exit_codes),
+        "timeoutSeconds": limits.get("timeoutSeconds", 3600),
+        "killGraceSeconds": limits.get("killGraceSeconds", 10),
+        "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
+        "memoryBytes": _bytes(limits.get("memoryMiB")),
+        "secrets": values,
+        "payload": payload,
+    }
+
+
+def _validated(job_type: JobType, parameters: Mapping[str, Any]) -> BaseModel:
+    try:
+        return job_type.parameters.model_validate(parameters)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = ".".join(str(part) for part in first["loc"]) or "parameters"
+        raise Invalid(
+            f"parameters of job type {job_type.name!r}: {at}: {first['msg']}",
+            reason="InvalidParameters",
+        ) from None
+
+
+def _secrets_of(parameters: BaseModel, secrets: SecretValues) -> dict[str, str]:
+    return {
+        secret_values.key(reference): secrets.resolve(reference)
+        for reference in secret_values.references(parameters)
+    }
+
+
+def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> str:
+    limits = launch.config.get("payload", {}).get("limits", {})
+    kind = type(job_type)
+    content = {
+        "sysPath": [str(Path(entry).absolute()) for entry in sys.path if entry],
+        "jobType": f"{kind.__module__}:{kind.__qualname__}",
+        "parameters": launch.parameters,
+        "secrets": secrets,
+        "batchSize": limits.get("batchSize"),
+        "dryRun": launch.dry_run,
+        "executionId": launch.execution_id,
+        "attempt": launch.attempt,
+        "slot": _instant(launch.trigger.slot),
+        "trigger": launch.trigger.type,
+        "revision": launch.revision,
+    }
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _environment(
+    launch: Launch,
+    spec: ExecSpec,
+    secrets: SecretValues,
+    environ: Mapping[str, str],
+    values: list[str],
+) -> dict[str, str]:
+    """The job's whole environment; resolved secrets are added to `values`, to be masked."""
+    environment = {
+        "PATH": environ.get("PATH", _PATH),
+        "HOME": _home(environ),
+        "LANG": environ.get("LANG", "C.UTF-8"),
+        "TZ": environ.get("TZ", "UTC"),
+    }
+    for name, value in spec.env.items():
+        if isinstance(value, Mapping):
+            environment[name] = secrets.resolve(value)
+            values.append(environment[name])
+        else:
+            environment[name] = str(value)
+    return environment | {
+        "JOBRECONCILER_JOB": launch.job_id,
+        processes.MARKER: launch.execution_id,
+        "JOBRECONCILER_ATTEMPT": str(launch.attempt),
+        "JOBRECONCILER_TRIGGER": launch.trigger.type,
+        "JOBRECONCILER_SLOT": _instant(launch.trigger.slot) or "",
+        "JOBRECONCILER_REVISION": launch.revision,
+        "JOBRECONCILER_DRY_RUN": "true" if launch.dry_run else "false",
+        "JOBRECONCILER_REPORT_FD": str(REPORT_FD),
+    }
+
+
+def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str:
+    if isinstance(spec.cwd, str):
+        return spec.cwd
+    if spec.cwd is not None:
+        raise Invalid(
+            "a working directory must be a path; the repository's tree is not exported",
+            reason="InvalidParameters",
+        )
+    home = _home(environ)
+    return home if Path(home).is_dir() else "/"
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    home = environ.get("HOME")
+    if home:
+        return home
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/"
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _bytes(mebibytes: int | None) -> int | None:
+    return None if mebibytes is None else int(mebibytes) * 2**20

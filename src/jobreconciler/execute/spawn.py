@@ -1,0 +1,137 @@
+"""Starts a job's own process: its descriptors, session, directory and memory limit.
+
+Standard library only: runs inside the supervisor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+REPORT_FD = 3
+PAYLOAD_FD = 4
+_TO_DEFAULT = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGTERM,
+    signal.SIGCHLD,
+    signal.SIGINT,
+    signal.SIGHUP,
+)
+
+
+def start(request: dict[str, Any], null: int) -> tuple[int, int, int]:
+    """Pid of the job, and the ends to read its output and its reports from.
+
+    Input is /dev/null, output and errors share one pipe, REPORT_FD is the report's, PAYLOAD_FD a
+    file in memory where the request has a payload. Changes this process's working directory.
+    Raises OSError where the program cannot be started.
+    """
+    environment: dict[str, str] = request["env"]
+    os.chdir(request["cwd"])
+    program = _find(request["argv"][0], environment.get("PATH", os.defpath))
+    output, write = _pipe()
+    report, tell = _pipe()
+    theirs = [null, write, write, tell]
+    if request.get("payload") is not None:
+        theirs.append(_in_memory(request["payload"]))
+    with _Limit(request.get("memoryBytes")) as limit:
+        pid = os.posix_spawn(
+            program,
+            request["argv"],
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(theirs)
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_TO_DEFAULT,
+        )
+        limit.fix(pid)
+    for descriptor in {write, *theirs[3:]}:
+        os.close(descriptor)
+    return pid, output, report
+
+
+class _Limit:
+    """Caps private memory (RLIMIT_DATA) of what is spawned inside the block.
+
+    Not RLIMIT_AS: runtimes reserve far more addresses than they ever use. The cap is the soft
+    limit of the spawning process for that moment, since a spawn takes no limits; `fix` then makes
+    it the child's hard limit too.
+    """
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._before = resource.getrlimit(resource.RLIMIT_DATA) if size else (0, 0)
+
+    def __enter__(self) -> _Limit:
+        if self._size:
+            resource.setrlimit(resource.RLIMIT_DATA, (self._size, self._before[1]))
+        return self
+
+    def fix(self, pid: int) -> None:
+        if self._size:
+            resource.prlimit(pid, resource.RLIMIT_DATA, (self._size, self._size))
+
+    def __exit__(self, *_: object) -> None:
+        if self._size:
+            resource.setrlimit(resource.RLIMIT_DATA, self._before)
+
+
+def _find(name: str, path: str) -> str:
+    """The file a program's name means, by the job's own PATH. Raises FileNotFoundError."""
+    if "/" in name:
+        return name
+    denied = None
+    for part in path.split(":"):
+        candidate = f"{part or '.'}/{name}"
+        if os.path.isfile(candidate):
+            if os.access(candidate, os.X_OK):
+                return candidate
+            denied = candidate
+    if denied is not None:
+        raise PermissionError(errno.EACCES, "permission denied", denied)
+    raise FileNotFoundError(errno.ENOENT, f"not found in PATH={path}", name)
+
+
+def failure(request: dict[str, Any], error: OSError) -> tuple[int, str]:
+    """Exit code by the shell's convention (127 missing, 126 not startable) and a sentence."""
+    program, cwd = request["argv"][0], request["cwd"]
+    if not os.path.isdir(cwd):
+        return 127, f"the working directory {cwd} does not exist"
+    if isinstance(error, PermissionError) and not os.access(cwd, os.X_OK):
+        return 126, f"the working directory {cwd} may not be entered"
+    if isinstance(error, FileNotFoundError):
+        if "/" in program and os.path.exists(program):
+            return 127, f"{program}: the interpreter its first line names does not exist"
+        where = "" if "/" in program else " in PATH"
+        return 127, f"there is no program {program!r}{where}"
+    if isinstance(error, PermissionError):
+        return 126, f"{program!r} may not be executed"
+    if error.errno == errno.ENOEXEC:
+        return 126, f"{program!r} is no program: it lacks a first line such as #!/bin/sh"
+    return 126, f"{program!r} could not be started: {error.strerror}"
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose reading end does not block; the writing end is the job's and does."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    return read, write
+
+
+def _in_memory(text: str) -> int:
+    """A file that exists in memory only, at its beginning."""
+    descriptor = os.memfd_create("payload", os.MFD_CLOEXEC)
+    data = memoryview(text.encode())
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,110 @@
+"""The spool: one directory per attempt, the only thing a run and a daemon share on disk.
+
+    runs/<execution id>/<attempt>/
+      supervisor   symbolic link, its text is "<boot id>:<pid>:<start time>": who has the run
+      job          symbolic link, its text is "<pid>:<start time>" of the job's own process
+      stop         symbolic link, its text is the status an operator's stop asks for
+      output       what the job printed, masked; while it runs the first half of the cap
+      tail.<head>.<start>   what follows, while it runs, in pieces; gone when it has ended
+      live.json    progress and metrics, at most twice a second
+      result.json  how it ended; written last, by rename
+
+Links, because creating one is atomic, exclusive and carries its text: two supervisors cannot both
+have a run. Standard library only: runs inside the supervisor too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RESULT = "result.json"
+LIVE = "live.json"
+OUTPUT = "output"
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+def directory(state_dir: str, execution_id: str, attempt: int) -> str:
+    """Where an attempt's files are. ValueError for an id that could leave the spool."""
+    if not _IDENTIFIER.fullmatch(execution_id):
+        raise ValueError(f"not an execution id: {execution_id!r}")
+    return os.path.join(state_dir, "runs", execution_id, str(attempt))
+
+
+def claim(run: str, boot: str, pid: int, started: int) -> bool:
+    """Takes the run for this supervisor. False where another one has it."""
+    try:
+        os.symlink(f"{boot}:{pid}:{started}", f"{run}/supervisor")
+    except FileExistsError:
+        return False
+    return True
+
+
+def claimed(run: str) -> tuple[str, int, int] | None:
+    """Who has the run: boot id, pid, start time. None where nobody took it yet."""
+    text = _link(f"{run}/supervisor")
+    if text is None:
+        return None
+    boot, pid, started = text.split(":")
+    return boot, int(pid), int(started)
+
+
+def name_job(run: str, pid: int, started: int) -> None:
+    os.symlink(f"{pid}:{started}", f"{run}/job")
+
+
+def job_of(run: str) -> tuple[int, int] | None:
+    """The job's own process: pid and start time."""
+    text = _link(f"{run}/job")
+    if text is None:
+        return None
+    pid, started = text.split(":")
+    return int(pid), int(started)
+
+
+def ask_to_stop(run: str, status: str) -> None:
+    """Leaves word which status the stop is to give; the first one stays."""
+    try:
+        os.symlink(status, f"{run}/stop")
+    except FileExistsError:
+        return
+
+
+def asked_to_stop(run: str) -> str | None:
+    return _link(f"{run}/stop")
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A file that was written by `write_json`; None where it is not there."""
+    try:
+        with open(path, "rb") as file:
+            content: dict[str, Any] = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """Writes by rename: a reader sees the old file or the new one, never a part."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    part = f"{path}.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        data = text.encode("utf-8", "replace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+    os.rename(part, path)
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None

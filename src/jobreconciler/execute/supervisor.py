@@ -1,0 +1,354 @@
+"""One run, watched from beside: starts the job, keeps its limits, stops all of it, writes its end.
+
+A supervisor is a fork of the supervisor server and needs neither it nor the daemon once it has
+begun. Everything it is told comes in `request` (see `LocalExecutor`), which is never on disk.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+
+from jobreconciler.execute import processes, spawn, spool
+from jobreconciler.execute.capture import Capture
+from jobreconciler.execute.masking import Mask
+from jobreconciler.execute.reports import Reports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LINGER = 0.5
+"""Seconds that what a job left running may still take to end by itself."""
+GIVE_UP = 30.0
+"""Seconds of SIGKILL after which processes that cannot be killed are reported instead."""
+LIVE_INTERVAL = 0.5
+MEMORY_INTERVAL = 0.2
+_CHUNK = 65536
+_HANDLED = (signal.SIGTERM, signal.SIGCHLD)
+
+
+class Supervisor:
+    """Runs one attempt from claim to result. `null` is a descriptor of /dev/null."""
+
+    def __init__(self, request: dict[str, Any], null: int) -> None:
+        self._request = request
+        self._run: str = request["directory"]
+        self._null = null
+        self._mask = Mask(request.get("secrets", ()))
+        self._capture = Capture(self._run, max(1024, int(request["outputBytes"])))
+        self._reports = Reports(self._mask.value, self._log, self._note)
+        self._poll = select.poll()
+        self._wake = self._output = self._report = -1
+        self._job = 0
+        self._job_status: int | None = None
+        self._alone = False
+        self._status: str | None = None
+        self._error: str | None = None
+        self._stop_asked = False
+        self._stopping = False
+        self._killing_since: float | None = None
+        self._deadline = self._next_kill = self._linger_until = float("inf")
+        self._next_live = self._next_memory = 0.0
+        self._unkillable: list[int] = []
+
+    def run(self) -> None:
+        """Everything, once. Returns at once where another supervisor has the run."""
+        os.makedirs(self._run, 0o700, exist_ok=True)
+        own = processes.stat(os.getpid())
+        if own is None or not spool.claim(self._run, self._request["bootId"], own.pid, own.started):
+            return
+        self._listen()
+        started = time.time()
+        try:
+            self._start()
+        except OSError as error:
+            code, text = spawn.failure(self._request, error)
+            self._finish(started, code, None, "failed", text)
+            return
+        now = time.monotonic()
+        self._deadline = now + float(self._request["timeoutSeconds"])
+        if self._request.get("memoryBytes"):
+            self._next_memory = now
+        while not self._over():
+            self._step()
+        self._drain()
+        self._conclude(started)
+
+    # ------------------------------------------------------------------------------- starting
+
+    def _listen(self) -> None:
+        """Signals wake the poll through a pipe, so that none is lost between check and sleep."""
+        self._wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def _on_term(self, *_: object) -> None:
+        self._stop_asked = True
+
+    def _start(self) -> None:
+        """Raises OSError where the program cannot be started."""
+        self._job, self._output, self._report = spawn.start(self._request, self._null)
+        found = processes.stat(self._job)
+        if found is not None:
+            spool.name_job(self._run, found.pid, found.started)
+        self._poll.register(self._output, select.POLLIN)
+        self._poll.register(self._report, select.POLLIN)
+
+    # --------------------------------------------------------------------------------- running
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        for descriptor, _ in self._poll.poll(self._timeout(now)):
+            if descriptor == self._wake:
+                os.read(self._wake, 512)
+            elif not self._read(descriptor):
+                self._poll.unregister(descriptor)
+        self._reap()
+        now = time.monotonic()
+        self._limits(now)
+        self._stops(now)
+        if self._reports.changed and now >= self._next_live:
+            self._write_live(now)
+
+    def _timeout(self, now: float) -> float:
+        """Milliseconds until something is due."""
+        due = min(self._next_kill, self._linger_until)
+        if self._job_status is None and not self._stopping:
+            due = min(due, self._deadline)
+            if self._next_memory:
+                due = min(due, self._next_memory)
+        if self._reports.changed:
+            due = min(due, self._next_live)
+        return min(max(0.0, due - now), 3600.0) * 1000 + 1
+
+    def _read(self, descriptor: int) -> bool:
+        """Takes what is there. False at the end of the stream."""
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return True
+        if descriptor == self._report:
+            self._reports.feed(data)
+        elif data:
+            self._capture.write(self._mask.feed(data))
+        return bool(data)
+
+    def _reap(self) -> None:
+        """Collects ended children, the job's orphans among them (this is their subreaper)."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._alone = True
+                return
+            if pid == 0:
+                return
+            if pid == self._job:
+                self._job_status = status
+
+    def _over(self) -> bool:
+        return bool(self._unkillable) or (self._job_status is not None and self._alone)
+
+    def _limits(self, now: float) -> None:
+        if self._job_status is not None or self._stopping:
+            return
+        if self._stop_asked:
+            asked = spool.asked_to_stop(self._run)
+            self._status = asked or "lost"
+            self._error = None if asked else "its supervisor was told to stop from outside"
+            self._begin_stop(now)
+        elif now >= self._deadline:
+            self._status = "timed_out"
+            self._error = f"timed out after {_number(self._request['timeoutSeconds'])} s"
+            self._begin_stop(now)
+        elif self._next_memory and now >= self._next_memory:
+            self._next_memory = now + MEMORY_INTERVAL
+            self._check_memory(now)
+
+    def _check_memory(self, now: float) -> None:
+        limit = int(self._request["memoryBytes"])
+        tree = processes.descendants(os.getpid())
+        if processes.resident(tree) <= limit:
+            return
+        held = processes.memory(tree)
+        if held > limit:
+            self._status = "failed"
+            self._error = (
+                f"used {held // 2**20} MiB of memory; limits.memoryMiB is {limit // 2**20}"
+            )
+            self._stopping = True
+            self._next_kill = now
+
+    def _stops(self, now: float) -> None:
+        if self._job_status is not None and not self._alone and not self._stopping:
+            if self._linger_until == float("inf"):
+                self._linger_until = now + LINGER
+            elif now >= self._linger_until:
+                self._linger_until = float("inf")
+                self._begin_stop(now)
+        if now >= self._next_kill and not self._alone:
+            self._kill(now)
+
+    def _begin_stop(self, now: float) -> None:
+        """TERM to the job's group and to whoever left it; KILL follows after the grace."""
+        self._stopping = True
+        self._linger_until = float("inf")
+        self._next_kill = now + float(self._request["killGraceSeconds"])
+        tree = processes.descendants(os.getpid())
+        group = [pid for pid in tree if _group(pid) == self._job]
+        if self._job_status is None or group:
+            _signal_group(self._job, signal.SIGTERM)
+            _signal_group(self._job, signal.SIGCONT)
+        apart = [pid for pid in tree if pid not in group]
+        processes.signal_all(apart, signal.SIGTERM)
+        processes.signal_all(apart, signal.SIGCONT)
+
+    def _kill(self, now: float) -> None:
+        if self._killing_since is None:
+            self._killing_since = now
+        refused = processes.kill_descendants(os.getpid())
+        self._next_kill = now + 0.05
+        if now - self._killing_since > GIVE_UP:
+            self._unkillable = refused or processes.descendants(os.getpid())
+
+    # ---------------------------------------------------------------------------- what it says
+
+    def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        shown = "".join(f" {key}={_shown(value)}" for key, value in fields.items())
+        text = " ".join(f"{message}{shown}".splitlines())
+        line = f"{_instant(time.time(), 3)} {level} {self._mask.text(text)}\n"
+        self._capture.write(line.encode("utf-8", "replace"))
+
+    def _note(self, text: str) -> None:
+        line = f"[jobreconciler: {self._mask.text(text)}]\n"
+        self._capture.write(line.encode("utf-8", "replace"))
+
+    def _write_live(self, now: float) -> None:
+        self._reports.changed = False
+        self._next_live = now + LIVE_INTERVAL
+        live = {"progress": self._reports.progress, "metrics": self._reports.metrics}
+        try:
+            spool.write_json(f"{self._run}/{spool.LIVE}", live)
+        except OSError:
+            return
+
+    # --------------------------------------------------------------------------------- the end
+
+    def _drain(self) -> None:
+        """Everything that wrote is gone: what the pipes still hold is the rest."""
+        for descriptor in (self._output, self._report):
+            while True:
+                try:
+                    data = os.read(descriptor, _CHUNK)
+                except BlockingIOError:
+                    break
+                if not data:
+                    break
+                if descriptor == self._report:
+                    self._reports.feed(data)
+                else:
+                    self._capture.write(self._mask.feed(data))
+        self._capture.write(self._mask.flush())
+        self._reports.flush()
+
+    def _conclude(self, started: float) -> None:
+        code, number = _ending(self._job_status)
+        if self._status is None:
+            if code is not None and code in self._request["successExitCodes"]:
+                self._status, self._error = "succeeded", None
+            else:
+                self._status = "failed"
+                self._error = self._reports.error or _why(code, number)
+        elif self._error is None:
+            self._error = f"{self._status} while it ran"
+        if self._unkillable:
+            left = ", ".join(map(str, self._unkillable))
+            self._error = f"{self._error or 'it ended'}; could not kill process {left}"
+        if self._reports.malformed:
+            self._note(f"{self._reports.malformed} report lines were not understood")
+        self._finish(started, code, number, self._status, self._error)
+
+    def _finish(
+        self, started: float, code: int | None, number: int | None, status: str, error: str | None
+    ) -> None:
+        if code in (126, 127) and error and self._job == 0:
+            self._note(error)
+        try:
+            figures = self._capture.close()
+        except OSError as failure:
+            figures = {"outputBytes": self._capture.total, "outputDropped": 0}
+            error = error or f"its output could not be kept: {failure.strerror}"
+        figures["outputDropped"] += self._capture.unwritten
+        result = {
+            "status": status,
+            "exitCode": code,
+            "signal": number,
+            "error": self._mask.text(error) if error else None,
+            "startedAt": _instant(started, 6),
+            "finishedAt": _instant(time.time(), 6),
+            "result": self._reports.result,
+            "progress": self._reports.progress,
+            "metrics": self._reports.metrics,
+            "malformedReports": self._reports.malformed,
+            **figures,
+        }
+        spool.write_json(f"{self._run}/{spool.RESULT}", result)
+        self._capture.sweep()
+
+
+def _ending(status: int | None) -> tuple[int | None, int | None]:
+    """Exit code and signal of a wait status; neither while the process cannot be killed."""
+    if status is None:
+        return None, None
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), None
+
+
+def _why(code: int | None, number: int | None) -> str:
+    if number is None:
+        return f"exit code {code}"
+    try:
+        return f"killed by signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"killed by signal {number}"
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _instant(epoch: float, digits: int) -> str:
+    """RFC 3339 in UTC with that many digits of a second."""
+    micros = round(epoch * 1_000_000)
+    seconds, fraction = divmod(micros, 1_000_000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}.{fraction:06d}"[: 20 + digits] + "Z"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and value and not any(c in value for c in ' "=\n'):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):g}"
