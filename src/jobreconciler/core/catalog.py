@@ -36,6 +36,7 @@ _INSTANT: Final[Schema] = {
     "description": "RFC 3339, in UTC.",
 }
 _TEXT: Final[Schema] = {"type": "string"}
+_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _FLAG: Final[Schema] = {"type": "boolean"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _SECONDS: Final[Schema] = {"type": "number", "minimum": 0, "description": "In seconds."}
@@ -82,16 +83,17 @@ _COUNT_NAMES: Final = (
 _COUNTS: Final = _object(dict.fromkeys(_COUNT_NAMES, _COUNT))
 
 _SOURCE: Final = _object(
-    {"healthy": _FLAG, "conditions": {"type": "array", "items": _CONDITION}},
     {
-        "revision": _TEXT,
-        "observedRevision": _TEXT,
-        "environment": _TEXT,
+        "healthy": _FLAG,
+        "conditions": {"type": "array", "items": _CONDITION},
+        "revision": _TEXT_OR_NULL,
+        "observedRevision": _TEXT_OR_NULL,
+        "environment": _TEXT_OR_NULL,
         "author": _TEXT,
         "message": _TEXT,
         "committedAt": _TEXT,
-        "lastSuccessAt": _INSTANT,
-    },
+        "lastSuccessAt": {**_INSTANT, "type": ["string", "null"]},
+    }
 )
 
 _RUN: Final = _object(

@@ -2,8 +2,8 @@
 
 `elements` is the same for every fleet and for every job: it only binds props to places under
 `state` (`{"$state": "/fleet/counts"}`, inside a repeated element `{"$item": "lastRun/phase"}`).
-So a live update touches `state` alone, one pointer at a time. A value that is not there is left
-out of `state`; its prop is then absent, or its element not visible.
+So a live update touches `state` alone, one pointer at a time. A value a card does not have is
+left out of `state`; its prop is then absent, or its element not visible.
 
 json-render reads `$item` in the params of an action as the *path* of the item, so an action
 inside a repeat names its execution by `$template`.
@@ -67,7 +67,7 @@ def fleet_tree(
     state = {
         "fleet": {
             "counts": views.counts_json(counts),
-            "source": _present(views.source_json(source)),
+            "source": views.source_json(source),
             "metrics": _fleet_metrics(counts),
         },
         "jobs": [_card_state(card, now) for card in cards],

@@ -81,14 +81,18 @@ def _shared() -> list[Any]:
 
 
 def _formatter(as_json: bool, *, colors: bool) -> structlog.stdlib.ProcessorFormatter:
+    """Tracebacks never show local variables: those may hold a secret's value."""
     last: list[Any]
     if as_json:
         last = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=colors)]
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_shared(),
         processors=[

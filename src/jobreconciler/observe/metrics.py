@@ -37,12 +37,16 @@ _RUN_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 _PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LATENESS_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
 _APPLY_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60, 300, 900, 3600)
-_HTTP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_HTTP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.5)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+_SAMPLES: Final = 100
+"""Samples prometheus-client writes in about a millisecond."""
+
+
 class _OneFamily(Collector):
-    """Lets prometheus-client write a single family, so that the loop can breathe after it."""
+    """Lets prometheus-client write one family, or a part of it, and not the whole registry."""
 
     def __init__(self, family: Metric) -> None:
         self.family = family
@@ -231,7 +235,16 @@ class Metrics:
 
     def _registry_pieces(self) -> Iterator[bytes]:
         for family in self.registry.collect():
-            yield generate_latest(_OneFamily(family))
+            samples = family.samples
+            for start in range(0, len(samples), _SAMPLES):
+                family.samples = samples[start : start + _SAMPLES]
+                text = generate_latest(_OneFamily(family))
+                yield text if start == 0 else _without_head(text)
+
+
+def _without_head(text: bytes) -> bytes:
+    """The later parts of a family repeat its HELP and TYPE lines; one pair is wanted."""
+    return text.split(b"\n", 2)[2]
 
 
 def _only(gauge: Gauge, old: str | None, new: str) -> None:

@@ -1,0 +1,128 @@
+"""Executions, and what they printed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from jobreconciler.core import views
+from jobreconciler.core.catalog import STATUSES
+from jobreconciler.errors import Invalid, NotFound
+from jobreconciler.model.execution import FINAL_STATUSES, Execution
+from jobreconciler.ports import Service
+from jobreconciler.web.answers import json_answer
+from jobreconciler.web.auth import Reader
+from jobreconciler.web.serving import PAGE_SIZE, Cursor, Limit, Served, execution_or_not_found
+
+router = APIRouter(tags=["executions"])
+
+ExecutionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+TEXT: Final = "text/plain; charset=utf-8"
+PIECE: Final = 1024 * 1024
+"""Bytes of output in one answer; X-Next-Offset says where to go on."""
+FOLLOW_SECONDS: Final = 0.25
+"""How often a followed output is looked at again."""
+
+
+@router.get("/api/v1/executions")
+def executions(
+    request: Request,
+    served: Served,
+    _: Reader,
+    status: Annotated[list[str] | None, Query(description="Only these; repeatable.")] = None,
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> Response:
+    """Executions of all jobs, newest first."""
+    unknown = sorted(set(status or ()) - set(STATUSES))
+    if unknown:
+        raise Invalid(
+            f"There is no status {', '.join(unknown)}.", hint=f"Use {', '.join(STATUSES)}."
+        )
+    page = served.service.store.executions(limit=limit, cursor=cursor, statuses=status or None)
+    return json_answer(request, views.executions_json(page))
+
+
+@router.get("/api/v1/executions/{execution_id}")
+def execution(request: Request, served: Served, execution_id: ExecutionId, _: Reader) -> Response:
+    """One execution; progress and metrics are live while it runs."""
+    found = execution_or_not_found(served.service, execution_id)
+    live = served.service.executor.live(found.id) if found.status == "running" else None
+    return json_answer(request, views.execution_json(found, live))
+
+
+@router.get("/api/v1/executions/{execution_id}/logs", response_class=Response)
+async def logs(
+    served: Served,
+    execution_id: ExecutionId,
+    _: Reader,
+    attempt: Annotated[int | None, Query(ge=1, description="The newest if left out.")] = None,
+    offset: Annotated[int, Query(ge=0, le=2**53, description="Bytes to pass over.")] = 0,
+    follow: Annotated[bool, Query(description="Stay until the execution has ended.")] = False,
+) -> Response:
+    """What an attempt printed, both streams as they came.
+
+    `X-Next-Offset` is the `offset` to ask with next, `X-Execution-Status` tells whether more may
+    come. With `follow` the answer ends when the execution has.
+    """
+    service = served.service
+    found = await run_in_threadpool(execution_or_not_found, service, execution_id)
+    path = _output(service, found, attempt)
+    headers: dict[str, str] = {"X-Execution-Status": found.status}
+    if follow:
+        pieces = _followed(service, found, path, offset)
+        return StreamingResponse(pieces, media_type=TEXT, headers=headers)
+    content = await run_in_threadpool(_read, path, offset)
+    if content is None:
+        if found.status in FINAL_STATUSES and found.attempts:
+            raise NotFound(
+                f"The output of execution {found.id} is not kept any more.",
+                reason="OutputGone",
+                hint="Output is removed after a while; the execution itself stays longer.",
+            )
+        content = b""
+    headers["X-Next-Offset"] = str(offset + len(content))
+    return Response(content, media_type=TEXT, headers=headers)
+
+
+def _output(service: Service, found: Execution, attempt: int | None) -> FilePath:
+    """Where the attempt's output is or will be. Raises NotFound for an attempt not made."""
+    made = max((each.number for each in found.attempts), default=0)
+    if attempt is not None and attempt > max(made, 1):
+        raise NotFound(
+            f"Execution {found.id} has no attempt {attempt}.",
+            hint=f"It has made {made}." if made else "It has not started yet.",
+        )
+    return service.executor.output(found.id, attempt or max(made, 1))
+
+
+def _read(path: FilePath, offset: int) -> bytes | None:
+    """At most one piece of the file; None where there is no file."""
+    try:
+        with path.open("rb") as output:
+            output.seek(offset)
+            return output.read(PIECE)
+    except FileNotFoundError:
+        return None
+
+
+async def _followed(
+    service: Service, found: Execution, path: FilePath, offset: int
+) -> AsyncIterator[bytes]:
+    """Looks at the state before the file: what a finished attempt wrote is all there then."""
+    while True:
+        now = await run_in_threadpool(service.store.execution, found.id)
+        ended = now is None or now.status in FINAL_STATUSES
+        while content := await run_in_threadpool(_read, path, offset):
+            offset += len(content)
+            yield content
+        if ended:
+            return
+        await asyncio.sleep(FOLLOW_SECONDS)

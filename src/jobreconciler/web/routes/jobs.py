@@ -1,0 +1,146 @@
+"""Jobs: their lists, their histories, their coming slots, and starting one by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobreconciler.core import views
+from jobreconciler.core.coming import coming_slots
+from jobreconciler.web.answers import encode, json_answer
+from jobreconciler.web.auth import Operator, Reader
+from jobreconciler.web.idempotency import Repeats
+from jobreconciler.web.serving import (
+    JOB_ID,
+    PAGE_SIZE,
+    Cursor,
+    Jobs,
+    Limit,
+    Served,
+    cards,
+    declared_job,
+    job_view,
+    job_views,
+    known_job,
+)
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(pattern=JOB_ID)]
+
+
+class ManualTrigger(BaseModel):
+    """Start a job by hand."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    reason: Annotated[str | None, Field(max_length=500, description="Why; recorded.")] = None
+    dry_run: Annotated[
+        bool, Field(alias="dryRun", description="Do nothing, say what would be done.")
+    ] = False
+    parameters: Annotated[
+        dict[str, Any], Field(description="Overrides, as far as manual.allowParameters goes.")
+    ] = {}
+
+
+@router.get("/api/v1/jobs")
+def jobs(request: Request, served: Served, query: Jobs, _: Reader) -> Response:
+    """Declared jobs, filtered and sorted."""
+    page = served.service.store.jobs(query)
+    return json_answer(request, job_views(served.service, page))
+
+
+@router.get("/api/v1/jobs/{job_id}")
+def job(request: Request, served: Served, job_id: JobId, _: Reader) -> Response:
+    """One job: its applied config, its conditions, its last execution and its next slot.
+
+    A deleted job is still shown, with `deletedAt`.
+    """
+    found = known_job(served.service, job_id)
+    return json_answer(request, job_view(cards(served.service, [found])[0]))
+
+
+@router.get("/api/v1/jobs/{job_id}/executions")
+def executions(
+    request: Request,
+    served: Served,
+    job_id: JobId,
+    _: Reader,
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> Response:
+    """A job's executions, newest first; a deleted job's too."""
+    page = served.service.store.executions(job_id, limit=limit, cursor=cursor)
+    if not page.items:
+        known_job(served.service, job_id)
+    return json_answer(request, views.executions_json(page))
+
+
+@router.get("/api/v1/jobs/{job_id}/changelog")
+def changelog(
+    request: Request,
+    served: Served,
+    job_id: JobId,
+    _: Reader,
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> Response:
+    """What changed in a job's config, newest first, each with its commit; a deleted job's too."""
+    page = served.service.store.changelog(job_id, limit=limit, cursor=cursor)
+    if not page.items:
+        known_job(served.service, job_id)
+    return json_answer(request, views.changes_json(page))
+
+
+@router.get("/api/v1/jobs/{job_id}/next")
+def coming(
+    request: Request,
+    served: Served,
+    job_id: JobId,
+    _: Reader,
+    n: Annotated[int, Query(ge=1, le=100, description="How many slots.")] = 10,
+) -> Response:
+    """A job's coming slots, in UTC and on its own wall clock; none where its schedule is off."""
+    found = declared_job(served.service, job_id)
+    slots = coming_slots(job_id, found.config["payload"], served.service.clock.now(), n)
+    return json_answer(request, views.next_json([(job_id, slots)]))
+
+
+@router.post("/api/v1/jobs/{job_id}/trigger", status_code=202)
+async def trigger(
+    request: Request,
+    served: Served,
+    job_id: JobId,
+    who: Operator,
+    body: ManualTrigger,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Response:
+    """Queue an execution now, also of a job whose schedule is off.
+
+    With an `Idempotency-Key`, the same request again gives the same execution.
+    """
+
+    async def act() -> Any:
+        return await served.service.trigger(
+            job_id,
+            actor=who.actor,
+            reason=body.reason,
+            dry_run=body.dry_run,
+            parameters=body.parameters or None,
+        )
+
+    if idempotency_key is None:
+        execution = await act()
+    else:
+        repeats: Repeats = request.app.state.repeats
+        asked = json.dumps(body.model_dump(), sort_keys=True)
+        execution = await repeats.once((who.actor, job_id, idempotency_key), asked, act)
+    return Response(
+        encode(views.execution_json(execution)),
+        202,
+        headers={"Location": f"/api/v1/executions/{execution.id}"},
+        media_type="application/json",
+    )

@@ -1,0 +1,141 @@
+"""What every route is given: the daemon, its figures, and how pages of jobs are put together.
+
+All functions here block on the store; routes that call them are not async, so that FastAPI runs
+them in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Depends, Query, Request
+
+from jobreconciler.core import views
+from jobreconciler.core.render_tree import PHASE_OF_STATUS, Card
+from jobreconciler.errors import NotFound
+from jobreconciler.model.execution import Execution
+from jobreconciler.model.job import StoredJob
+from jobreconciler.model.views import JobQuery, Page
+from jobreconciler.observe.metrics import Metrics
+from jobreconciler.ports import Service
+
+PAGE_SIZE: Final = 50
+MAX_PAGE_SIZE: Final = 500
+JOB_ID: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+JobState = Literal["enabled", "disabled", "suspended", "held", "running", "failing", "late"]
+JobSort = Literal["name", "attention", "next", "last"]
+TriggerName = Literal["schedule", "webhook", "manual", "dependency"]
+
+Limit = Annotated[
+    int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many items a page has at most.")
+]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=512, description="`nextCursor` of the page before; left out, the first."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """One daemon, as its HTTP side sees it."""
+
+    service: Service
+    metrics: Metrics
+
+
+async def serving(request: Request) -> Serving:
+    found: Serving = request.app.state.serving
+    return found
+
+
+Served = Annotated[Serving, Depends(serving)]
+
+
+def job_query(
+    type: Annotated[str | None, Query(max_length=128, description="A job type.")] = None,
+    trigger: Annotated[TriggerName | None, Query(description="What starts the job.")] = None,
+    state: Annotated[JobState | None, Query(description="Jobs in this state only.")] = None,
+    tag: Annotated[str | None, Query(max_length=128)] = None,
+    owner: Annotated[str | None, Query(max_length=200)] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Text in id or title.")] = None,
+    sort: Annotated[JobSort, Query()] = "name",
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> JobQuery:
+    return JobQuery(type, trigger, state, tag, owner, q, sort, limit, cursor)
+
+
+Jobs = Annotated[JobQuery, Depends(job_query)]
+
+
+def declared_job(service: Service, job_id: str) -> StoredJob:
+    """A job that is declared now. Raises NotFound."""
+    job = known_job(service, job_id)
+    if job.deleted_at is not None:
+        raise NotFound(
+            f"Job {job_id} was deleted at {views.instant(job.deleted_at)}.",
+            hint="Declaring its id in the repository again restores it.",
+        )
+    return job
+
+
+def known_job(service: Service, job_id: str) -> StoredJob:
+    """A job that is declared, or was once. Raises NotFound."""
+    job = service.store.job(job_id, deleted=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.", hint="GET /api/v1/jobs lists them.")
+    return job
+
+
+def execution_or_not_found(service: Service, execution_id: str) -> Execution:
+    execution = service.store.execution(execution_id)
+    if execution is None:
+        raise NotFound(
+            f"There is no execution {execution_id}.",
+            hint="GET /api/v1/executions lists them; old ones are removed after a while.",
+        )
+    return execution
+
+
+def cards(service: Service, jobs: Sequence[StoredJob]) -> list[Card]:
+    """What is known of each of these jobs, in a few reads for all of them together."""
+    ids = [job.job_id for job in jobs]
+    latest = latest_executions(service, ids)
+    slots = service.next_slots(ids)
+    return [
+        Card(
+            job,
+            execution := latest.get(job.job_id),
+            service.executor.live(execution.id)
+            if execution is not None and execution.status == "running"
+            else None,
+            slots.get(job.job_id),
+        )
+        for job in jobs
+    ]
+
+
+def latest_executions(service: Service, job_ids: Sequence[str]) -> dict[str, Execution]:
+    """Each job's newest execution that ran, runs or waits to; missed and skipped don't count."""
+    found: dict[str, Execution] = {}
+    for job_id in job_ids:
+        page = service.store.executions(job_id, limit=1, statuses=PHASE_OF_STATUS)
+        if page.items:
+            found[job_id] = page.items[0]
+    return found
+
+
+def job_views(service: Service, page: Page[StoredJob]) -> dict[str, Any]:
+    """A page of jobs as `/api/v1/jobs` shows it."""
+    of_job = {card.job.job_id: card for card in cards(service, page.items)}
+    return views.page_json("jobs", page, lambda job: job_view(of_job[job.job_id]))
+
+
+def job_view(card: Card) -> dict[str, Any]:
+    body = views.job_json(card.job, next_slot=card.next_run)
+    if card.execution is not None:
+        body["lastExecution"] = views.execution_json(card.execution, card.live)
+    return body
