@@ -7,8 +7,10 @@ never travel to another host because somebody mistyped `--server`.
 
 from __future__ import annotations
 
+import getpass
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -49,14 +51,6 @@ class Client:
         self._check(response, body)
         return body, {name.lower(): value for name, value in response.getheaders()}
 
-    def lines(self, path: str, **query: Any) -> Iterator[str]:
-        """Lines of an open-ended answer (server-sent events), as they come."""
-        response = self._send("GET", path, query, None, {"Accept": "text/event-stream"})
-        if response.status >= 300:
-            self._check(response, self._guarded(response.read))
-        while line := self._guarded(response.readline):
-            yield line.decode("utf-8", "replace").rstrip("\r\n")
-
     def _json(
         self,
         method: str,
@@ -81,7 +75,7 @@ class Client:
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
     ) -> HTTPResponse:
-        sent = {"Accept": "application/json", **headers}
+        sent = {"Accept": "application/json", "X-Jobreconciler-Actor": actor(), **headers}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
         payload = None
@@ -143,6 +137,15 @@ class Client:
         raise _raised(response.status, problem, bool(self._token))
 
 
+def actor() -> str:
+    """Who sits at this terminal, as it is recorded beside what they do."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = str(os.getuid())
+    return "".join(char if " " <= char <= "~" else "?" for char in name)
+
+
 def segment(text: str) -> str:
     """One segment of a path."""
     return quote(text, safe="")
@@ -177,10 +180,20 @@ def _problem(raw: bytes) -> dict[str, Any] | None:
     return read if isinstance(read, dict) and ("title" in read or "detail" in read) else None
 
 
+def _in_our_words(hint: str) -> str:
+    """A hint of the API as one for the command line."""
+    for path, said in (
+        ("GET /api/v1/jobs", "`jobreconciler jobs`"),
+        ("GET /api/v1/executions", "`jobreconciler history JOB`"),
+    ):
+        hint = hint.replace(path, said)
+    return hint
+
+
 def _raised(status: int, problem: Mapping[str, Any], had_token: bool) -> Exception:
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
     message = detail if isinstance(detail, str) else json.dumps(detail)
-    hint = str(problem.get("hint") or "")
+    hint = _in_our_words(str(problem.get("hint") or ""))
     if status == 401:
         known = "the token is unknown or revoked" if had_token else "no token was found"
         return Refused(

@@ -1,0 +1,32 @@
+"""One reconcile in words, from the daemon's record or from `apply`'s own pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobreconciler.cli.words import clean
+
+FINE = frozenset({"applied", "unchanged"})
+_WORDS = (
+    ("create", "created"),
+    ("update", "updated"),
+    ("move", "moved"),
+    ("delete", "deleted"),
+    ("hold", "held"),
+    ("unchanged", "unchanged"),
+)
+
+
+def went_well(record: Mapping[str, Any]) -> bool:
+    """Everything the commit says is applied now."""
+    return record["result"] in FINE
+
+
+def pass_text(record: Mapping[str, Any]) -> str:
+    """`applied 1a2b3c: 2 created, 1 held`, and below it what went wrong."""
+    revision = (record.get("revision") or "")[:12] or "nothing"
+    summary = record.get("summary") or {}
+    counted = ", ".join(f"{summary[key]} {said}" for key, said in _WORDS if summary.get(key))
+    line = f"{record['result']} {revision}" + (f": {counted}" if counted else "")
+    return f"{line}\n{clean(record['error'])}" if record.get("error") else line
