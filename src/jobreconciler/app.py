@@ -15,7 +15,7 @@ from jobreconciler.core.plan import Desired, Rules, make_plan
 from jobreconciler.errors import NotFound, Refused
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.changes import index_row
-from jobreconciler.loops.reconcile import PassResult, Reconciler, ReconcileOptions
+from jobreconciler.loops.reconcile import PassResult, ReconcileOptions, Reconciler
 from jobreconciler.loops.selection import read_files, select
 from jobreconciler.model.change import Plan
 from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source

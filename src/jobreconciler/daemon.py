@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
@@ -301,7 +301,7 @@ class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: the daemon decides when to stop."""
 
     def capture_signals(self) -> Any:
-        return suppress()
+        return nullcontext()
 
 
 def _server(app: Any) -> uvicorn.Server:

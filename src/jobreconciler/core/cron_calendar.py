@@ -20,7 +20,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _LAST_YEAR: Final = 9999
 _LAST_DAY: Final = date(_LAST_YEAR, 12, 31).toordinal() - _EPOCH_DAY
 _WEEKS: Final = sum(1 << 7 * n for n in range(5))
-_HOUR_MINUTES: Final = 60
+_MOST_MONTHS: Final = 1024
 _TEMPLATES: Final = (
     "* * * * * {}",
     "{} * * * *",
@@ -144,7 +144,7 @@ class Calendar:
         """Minutes in [low, high) with a match, bit n being the nth minute after low's own."""
         if self._day_minutes < 0:
             self._day_minutes = sum(
-                self._minutes << hour * _HOUR_MINUTES
+                self._minutes << hour * 60
                 for hour in range(24)
                 if self._hours >> hour & 1
             )
@@ -162,18 +162,18 @@ class Calendar:
 
     def _mask(self, year: int, month: int) -> int:
         """The matching days of a month, as bits 1 to 31."""
-        if not self._months >> month & 1:
-            return 0
-        weekday = date(year, month, 1).toordinal() % 7
-        leap = isleap(year)
-        key = (month << 4) + (weekday << 1) + leap
+        key = year << 4 | month
         mask = self._masks.get(key)
         if mask is None:
-            length = MONTH_LENGTHS[month][-1 if leap else 0]
-            mask = self._masks[key] = self._read_month(length, weekday)
+            mask = self._read_month(year, month) if self._months >> month & 1 else 0
+            if len(self._masks) >= _MOST_MONTHS:
+                self._masks.clear()
+            self._masks[key] = mask
         return mask
 
-    def _read_month(self, length: int, first_weekday: int) -> int:
+    def _read_month(self, year: int, month: int) -> int:
+        first_weekday = date(year, month, 1).toordinal() % 7
+        length = MONTH_LENGTHS[month][-1 if isleap(year) else 0]
         whole = (2 << length) - 2
         days = self._days & whole | (self._last << length)
         weekdays = 0
@@ -191,6 +191,9 @@ class Calendar:
         if high <= low:
             return 0
         start, end = date.fromordinal(low + _EPOCH_DAY), date.fromordinal(high + _EPOCH_DAY)
+        if start.year == end.year and start.month == end.month:
+            days = (1 << end.day) - (1 << start.day)
+            return (self._mask(start.year, start.month) & days).bit_count()
         total = self._days_before(end) - self._days_before(start)
         return total + sum(self._count_year(year) for year in range(start.year, end.year))
 

@@ -119,7 +119,8 @@ def minutes_at(schedule: Schedule, first: int, minutes: int) -> int:
         low, high = at + run.offset, min(end, run.end) + run.offset
         if not schedule.wildcard:
             low = max(low, run.start + run.before)
-            if at == run.start and calendar.count(run.start + run.before, run.start + run.offset):
+            gap_end = run.start + run.offset
+            if at == run.start and calendar.count(run.start + run.before, gap_end) > 0:
                 found |= 1 << (at - first) // 60
         if low < high:
             found |= calendar.minutes(low, high) << (low - run.offset - first) // 60

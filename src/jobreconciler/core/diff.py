@@ -36,9 +36,7 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
                 new[position] if position < len(new) else _ABSENT,
             )
     elif not _same(old, new):
-        yield FieldChange(
-            path, None if old is _ABSENT else old, None if new is _ABSENT else new
-        )
+        yield FieldChange(path, None if old is _ABSENT else old, None if new is _ABSENT else new)
 
 
 def _holds_objects(old: list[Any], new: list[Any]) -> bool:

@@ -176,7 +176,9 @@ def counts_json(counts: FleetCounts) -> Json:
 def source_json(source: SourceState | None) -> Json:
     """Where the source stands; a daemon that has not read its repository yet is not healthy."""
     if source is None:
-        source = SourceState(None, None, None, "")
+        source = SourceState(
+            revision=None, observed_revision=None, environment=None, reader_version=""
+        )
     return {
         "revision": source.revision,
         "observedRevision": source.observed_revision,

@@ -38,7 +38,8 @@ class DesiredJob:
 class DesiredFile:
     """One file as it was read: a job, or problems, never both.
 
-    `job_id` is set whenever the file's own `meta.id` could be made out, also when it is invalid.
+    `job_id` is set whenever the file's own `meta.id` could be made out, also when it is invalid;
+    `id_at` is then where it stands.
     """
 
     path: str
@@ -46,6 +47,7 @@ class DesiredFile:
     job: DesiredJob | None
     problems: tuple[Problem, ...] = ()
     job_id: str | None = None
+    id_at: Position = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 TAG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$"
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 TEXT_PATTERN = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
-ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SECRET_FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
 EMAIL_PATTERN = r"^[!-?A-~]+@[!-?A-~]+$"
 DURATION_PATTERN = r"^(?=.)([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
@@ -150,6 +150,7 @@ class EnvSecret(StrictModel):
 
     env: str = Field(
         pattern=ENV_PATTERN,
+        max_length=256,
         description="Name of the daemon's environment variable that holds the secret.",
         examples=["OPS_SLACK_URL"],
     )
@@ -160,7 +161,7 @@ class FileSecret(StrictModel):
 
     file: str = Field(
         pattern=SECRET_FILE_PATTERN,
-        max_length=255,
+        max_length=256,
         description="Path of the file that holds the secret, below the secrets directory.",
         examples=["ops/slack-url"],
     )

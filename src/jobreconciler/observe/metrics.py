@@ -93,7 +93,7 @@ class Metrics:
     def _declare_loops(self) -> None:
         self._source_info = self._gauge("source_info", "The applied revision.", ["revision"])
         self._source_at = self._gauge(
-            "source_last_success_timestamp_seconds", "When the source was last read in full."
+            "source_last_success_timestamp_seconds", "When the source last answered."
         )
         self._git = self._counter(
             "git_operations_total", "Operations on the git repository.", ["operation", "result"]
@@ -168,8 +168,10 @@ class Metrics:
     def drift_healed(self, count: int) -> None:
         self._healed.inc(max(count, 0))
 
-    def source_seen(self, revision: str, at: datetime) -> None:
+    def source_seen(self, revision: str, at: datetime) -> None:  # noqa: ARG002
         self._source_at.set(at.timestamp())
+
+    def source_applied(self, revision: str) -> None:
         if revision != self._revision:
             _only(self._source_info, self._revision, revision)
             self._revision = revision

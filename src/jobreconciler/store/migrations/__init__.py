@@ -1,0 +1,7 @@
+"""Versions of the schema, oldest first. A release that adds one appends it here.
+
+Kept apart from Alembic's scripts so that opening a store needs no Alembic; a test compares them.
+"""
+
+REVISIONS = ("0001", "0002")
+HEAD = REVISIONS[-1]
