@@ -19,7 +19,11 @@ def coming_slots(
     With jitter, the note says when the slot really starts.
     """
     schedule = payload.get("schedule")
-    if schedule is None or not schedule.get("isEnabled", True) or not payload["isEnabled"]:
+    if (
+        schedule is None
+        or not schedule.get("isEnabled", True)
+        or not payload.get("isEnabled", True)
+    ):
         return []
     parsed = cron.parse(schedule["cronExpression"], schedule["timezone"])
     zone = ZoneInfo(schedule["timezone"])

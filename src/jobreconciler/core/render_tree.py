@@ -115,7 +115,8 @@ def _fleet_metrics(counts: FleetCounts) -> list[Json]:
 
 def _card_state(card: Card, now: datetime) -> Json:
     job, execution = card.job, card.execution
-    meta, payload = job.config["meta"], job.config["payload"]
+    # Somebody may have broken a stored config by hand: its card must still be there.
+    meta, payload = job.config.get("meta") or {}, _payload(job)
     if execution is not None and execution.status not in PHASE_OF_STATUS:
         execution = None
     return _present(
@@ -125,9 +126,9 @@ def _card_state(card: Card, now: datetime) -> Json:
             "description": meta.get("description") or None,
             "owner": meta.get("owner") or None,
             "tags": list(meta.get("tags", ())),
-            "jobType": payload["jobType"],
-            "enabled": bool(payload.get("isEnabled", True)) and job.deleted_at is None,
-            "triggers": [name for name in TRIGGER_TYPES if payload.get(name) is not None],
+            "jobType": str(payload.get("jobType", "")),
+            "enabled": _may_start(job),
+            "triggers": _triggers(payload),
             "schedule": _schedule(payload),
             "retry": _retry(payload),
             "batchSize": payload.get("limits", {}).get("batchSize"),
@@ -146,12 +147,26 @@ def _card_state(card: Card, now: datetime) -> Json:
     )
 
 
+def _payload(job: StoredJob) -> Json:
+    payload: Json = job.config.get("payload") or {}
+    return payload
+
+
+def _may_start(job: StoredJob) -> bool:
+    return bool(_payload(job).get("isEnabled", True)) and job.deleted_at is None
+
+
+def _triggers(payload: Json) -> list[str]:
+    """What starts the job by itself; `manual` where nothing does, as the list's filter has it."""
+    return [name for name in TRIGGER_TYPES if name != "manual" and payload.get(name)] or ["manual"]
+
+
 def _schedule(payload: Json) -> Json | None:
     schedule = payload.get("schedule")
     if schedule is None:
         return None
     return {
-        "cronExpression": schedule["cronExpression"],
+        "cronExpression": schedule.get("cronExpression", ""),
         "timezone": schedule.get("timezone", "UTC"),
         "isEnabled": bool(schedule.get("isEnabled", True)),
     }
@@ -245,13 +260,12 @@ def _failure(job: StoredJob, execution: Execution) -> Json | None:
     """The alert of a failed execution; it can be retried while its job may be started at all."""
     if PHASE_OF_STATUS[execution.status] != "failed":
         return None
-    enabled = bool(job.config["payload"].get("isEnabled", True)) and job.deleted_at is None
     retries = max(len(execution.attempts) - 1, 0)
     return _present(
         {
             "executionId": execution.id,
             "error": failure_text(execution),
-            "retryable": enabled,
+            "retryable": _may_start(job),
             "retryCount": retries or None,
         }
     )

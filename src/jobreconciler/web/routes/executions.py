@@ -80,14 +80,6 @@ async def logs(
         pieces = _followed(service, found, path, offset)
         return StreamingResponse(pieces, media_type=TEXT, headers=headers)
     content = await run_in_threadpool(_read, path, offset)
-    if content is None:
-        if found.status in FINAL_STATUSES and found.attempts:
-            raise NotFound(
-                f"The output of execution {found.id} is not kept any more.",
-                reason="OutputGone",
-                hint="Output is removed after a while; the execution itself stays longer.",
-            )
-        content = b""
     headers["X-Next-Offset"] = str(offset + len(content))
     return Response(content, media_type=TEXT, headers=headers)
 
@@ -103,14 +95,15 @@ def _output(service: Service, found: Execution, attempt: int | None) -> FilePath
     return service.executor.output(found.id, attempt or max(made, 1))
 
 
-def _read(path: FilePath, offset: int) -> bytes | None:
-    """At most one piece of the file; None where there is no file."""
+def _read(path: FilePath, offset: int) -> bytes:
+    """At most one piece of the file. Nothing where there is none: an attempt that could not start
+    never wrote one, and old ones are removed."""
     try:
         with path.open("rb") as output:
             output.seek(offset)
             return output.read(PIECE)
     except FileNotFoundError:
-        return None
+        return b""
 
 
 async def _followed(

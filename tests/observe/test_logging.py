@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from jobreconciler.errors import Refused
+from jobreconciler.observe.logging import bound, configure
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configured = structlog.get_config()
+    levels = {
+        name: (each.level, each.propagate, list(each.handlers))
+        for name, each in logging.root.manager.loggerDict.items()
+        if isinstance(each, logging.Logger)
+    }
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**configured)
+    logging.captureWarnings(False)
+    for name, each in logging.root.manager.loggerDict.items():
+        if isinstance(each, logging.Logger):
+            was = levels.get(name, (logging.NOTSET, True, []))
+            each.setLevel(was[0])
+            each.propagate = was[1]
+            each.handlers[:] = was[2]
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_pipe_gets_one_json_object_a_line() -> None:
+    stream = io.StringIO()
+    configure("auto", stream=stream)
+    structlog.get_logger("here").info("applied", job="nightly", files=3)
+    (line,) = lines(stream)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "applied",
+        "job": "nightly",
+        "files": 3,
+        "level": "info",
+        "logger": "here",
+    }
+
+
+def test_a_terminal_gets_coloured_text() -> None:
+    stream = Terminal()
+    configure("auto", stream=stream)
+    structlog.get_logger("here").info("applied", job="nightly")
+    assert "applied" in stream.getvalue()
+    assert "\x1b[" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "stream", "is_json"),
+    [("json", Terminal(), True), ("console", io.StringIO(), False)],
+)
+def test_a_form_that_is_asked_for_is_kept(format: Any, stream: io.StringIO, is_json: bool) -> None:
+    configure(format, stream=stream)
+    structlog.get_logger("here").info("applied")
+    assert stream.getvalue().startswith("{") is is_json
+    assert "\x1b[" not in stream.getvalue()
+
+
+def test_loggers_of_others_come_out_the_same_way() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    logging.getLogger("uvicorn.error").warning("bound to %s", "127.0.0.1")
+    logging.getLogger("uvicorn.access").info("GET / 200")
+    (line,) = lines(stream)
+    assert (line["event"], line["level"]) == ("bound to 127.0.0.1", "warning")
+    assert line["logger"] == "uvicorn.error"
+
+
+def test_bound_fields_are_carried_through_awaits_and_threads_and_not_beyond() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    log = structlog.get_logger("here")
+
+    async def work() -> None:
+        with bound(job="nightly", execution="e1"):
+            await asyncio.sleep(0)
+            log.info("inside")
+            await asyncio.to_thread(log.info, "in a thread")
+        log.info("after")
+
+    asyncio.run(work())
+    assert [(line["event"], line.get("job")) for line in lines(stream)] == [
+        ("inside", "nightly"),
+        ("in a thread", "nightly"),
+        ("after", None),
+    ]
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_traceback_is_logged_without_local_variables(format: Any) -> None:
+    stream = io.StringIO()
+    configure(format, stream=stream)
+    hidden = "s3cr3t value"
+    try:
+        raise ValueError(f"bad input of {len(hidden)} letters")
+    except ValueError:
+        structlog.get_logger("here").exception("it failed")
+    assert "bad input of 12 letters" in stream.getvalue()
+    assert "test_a_traceback_is_logged" in stream.getvalue()
+    assert "s3cr3t" not in stream.getvalue()
+
+
+def test_what_is_below_the_level_is_left_out() -> None:
+    stream = io.StringIO()
+    configure("json", "warning", stream=stream)
+    structlog.get_logger("here").info("quiet")
+    logging.getLogger("other").info("quiet")
+    structlog.get_logger("here").warning("loud")
+    assert [line["event"] for line in lines(stream)] == ["loud"]
+
+
+def test_configuring_again_replaces_the_first() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure("json", stream=first)
+    configure("json", stream=second)
+    structlog.get_logger("here").info("once")
+    assert first.getvalue() == ""
+    assert len(lines(second)) == 1
+
+
+def test_a_python_warning_becomes_a_line() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("old habit", UserWarning, stacklevel=1)
+    (line,) = lines(stream)
+    assert line["logger"] == "py.warnings"
+    assert "old habit" in line["event"]
+
+
+@pytest.mark.parametrize(
+    ("format", "level", "said"),
+    [("xml", "info", "log format 'xml'"), ("json", "loud", "log level 'loud'")],
+)
+def test_unknown_settings_are_refused_with_the_known_ones(
+    format: Any, level: str, said: str
+) -> None:
+    with pytest.raises(Refused, match=said) as refused:
+        configure(format, level)
+    assert refused.value.hint
