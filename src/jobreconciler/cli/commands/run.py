@@ -1,0 +1,29 @@
+"""`jobreconciler run`: the daemon, in the foreground, until a signal ends it."""
+
+from __future__ import annotations
+
+from jobreconciler.cli.errors import FINE
+from jobreconciler.cli.options import FLAGS, verb
+from jobreconciler.settings import Settings
+
+_OURS = tuple(name for name in FLAGS if name not in {"config", "server", "token"})
+
+
+@verb(*_OURS, "concurrency_groups", output=())
+def command(settings: Settings) -> int:
+    """Run the daemon: follow the repository, start jobs when they are due, serve HTTP.
+
+    SIGTERM ends it within seconds and leaves running jobs alone: the next start takes them over.
+
+    \b
+    Example:
+      jobreconciler run --repo . --working-tree --state-dir /tmp/try
+    """
+    import asyncio
+
+    from jobreconciler.app import run_daemon
+    from jobreconciler.observe.logging import configure
+
+    configure(settings.log_format)
+    asyncio.run(run_daemon(settings))
+    return FINE
