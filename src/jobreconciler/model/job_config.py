@@ -28,9 +28,7 @@ from jobreconciler.model.strict import (
 )
 
 CatchUp = Literal["none", "latest", "all"]
-WebhookScheme = Literal[
-    "hmac-sha256", "github", "gitlab", "gitea", "standard-webhooks", "bearer"
-]
+WebhookScheme = Literal["hmac-sha256", "github", "gitlab", "gitea", "standard-webhooks", "bearer"]
 DependencyOn = Literal["success", "failure", "completion"]
 DependencyMode = Literal["all", "any"]
 Backoff = Literal["fixed", "linear", "exponential"]
@@ -495,7 +493,9 @@ class Defaults(StrictModel):
         examples=[{"timeoutSeconds": 900}],
     )
     expect: Expect = Field(
-        default=Expect(), description="Expectations, key by key.", examples=[{"runtimeWithin": "1h"}]
+        default=Expect(),
+        description="Expectations, key by key.",
+        examples=[{"runtimeWithin": "1h"}],
     )
     notifications: Notifications = Field(
         default=Notifications(),

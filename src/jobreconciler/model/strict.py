@@ -171,7 +171,8 @@ def _secret_kind(value: Any) -> str | None:
     if isinstance(value, EnvSecret | FileSecret):
         return "env" if isinstance(value, EnvSecret) else "file"
     if isinstance(value, dict):
-        return next((kind for kind in ("env", "file") if kind in value), None)
+        kinds = [kind for kind in ("env", "file") if kind in value]
+        return kinds[0] if len(kinds) == 1 else None
     return None
 
 
