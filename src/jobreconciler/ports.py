@@ -294,6 +294,9 @@ class Store(Protocol):
         cursor: str | None = None,
         statuses: Collection[str] | None = None,
     ) -> Page[Execution]: ...
+    def latest_executions(self, job_ids: Collection[str]) -> dict[str, Execution]:
+        """Each job's newest execution that ran, runs or waits to, by job id."""
+
     def unfinished(self) -> list[Execution]: ...
     def changelog(
         self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
