@@ -1,0 +1,239 @@
+"""Executions as rows and back, and the lists of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select, text
+
+from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
+from jobreconciler.model.views import Page
+from jobreconciler.store import tables
+from jobreconciler.store.cursors import read_cursor, write_cursor
+from jobreconciler.store.rows import (
+    instant,
+    instant_or_none,
+    micros,
+    micros_or_none,
+    storable_or_none,
+    to_json,
+)
+from jobreconciler.store.sql import Row, Tx, chunks
+
+_NAMES = tuple(column.name for column in tables.job_executions.columns)
+_ATTEMPT = tables.execution_attempts.c
+
+
+def execution_row(execution: Execution) -> dict[str, Any]:
+    missed, trigger = execution.missed, execution.trigger
+    # A slot that was skipped or missed stays free, so that a backfill may still run it.
+    ran = execution.status not in ("missed", "skipped")
+    return {
+        "id": execution.id,
+        "job_id": execution.job_id,
+        "slot": micros_or_none(trigger.slot) if ran else None,
+        "status": execution.status,
+        "trigger_type": trigger.type,
+        "trigger": _trigger_json(trigger),
+        "retry_of": execution.retry_of,
+        "missed_from": None if missed is None else micros(missed.first),
+        "missed_to": None if missed is None else micros(missed.last),
+        "missed_count": None if missed is None else missed.count,
+        "missed_reason": None if missed is None else storable_or_none(missed.reason),
+        "revision": execution.revision,
+        "generation": execution.generation,
+        "config_digest": execution.config_digest,
+        "queued_at": micros(execution.queued_at),
+        "not_before": micros_or_none(execution.not_before),
+        "started_at": micros_or_none(execution.started_at),
+        "finished_at": micros_or_none(execution.finished_at),
+        "attempt": len(execution.attempts),
+        "exit_code": execution.exit_code,
+        "signal": execution.signal,
+        "error": storable_or_none(execution.error),
+        "progress": _progress_json(execution.progress),
+        "metrics": to_json(execution.metrics) if execution.metrics else None,
+        "result": None if execution.result is None else to_json(execution.result),
+        "dry_run": execution.dry_run,
+    }
+
+
+def outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "finished_at": micros(outcome.finished_at),
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "error": storable_or_none(outcome.error),
+        "progress": _progress_json(outcome.progress),
+        "metrics": to_json(outcome.metrics) if outcome.metrics else None,
+        "result": None if outcome.result is None else to_json(outcome.result),
+        "output_bytes": outcome.output_bytes,
+        "output_dropped": outcome.output_dropped,
+    }
+
+
+def _progress_json(progress: tuple[int, int] | None) -> str | None:
+    return None if progress is None else to_json(progress)
+
+
+def _trigger_json(trigger: Trigger) -> str:
+    """What is set of it; the type and the slot have columns, the slot of a skipped row has not."""
+    optional = {
+        "slot": micros_or_none(trigger.slot),
+        "actor": trigger.actor,
+        "reason": trigger.reason,
+        "deliveryId": trigger.delivery_id,
+        "upstream": list(trigger.upstream),
+        "parameters": trigger.parameters,
+    }
+    return to_json({key: value for key, value in optional.items() if value not in (None, [], {})})
+
+
+def _read_trigger(type_: Any, packed: str) -> Trigger:
+    found = json.loads(packed)
+    return Trigger(
+        type=type_,
+        slot=instant_or_none(found.get("slot")),
+        actor=found.get("actor"),
+        reason=found.get("reason"),
+        delivery_id=found.get("deliveryId"),
+        upstream=tuple(found.get("upstream", ())),
+        parameters=found.get("parameters", {}),
+    )
+
+
+def _read(row: Row, attempts: tuple[Attempt, ...]) -> Execution:
+    named = dict(zip(_NAMES, row, strict=True))
+    progress = named["progress"]
+    missed = None
+    if named["missed_count"] is not None:
+        missed = Missed(
+            instant(named["missed_from"]),
+            instant(named["missed_to"]),
+            named["missed_count"],
+            named["missed_reason"],
+        )
+    return Execution(
+        id=named["id"],
+        job_id=named["job_id"],
+        status=named["status"],
+        trigger=_read_trigger(named["trigger_type"], named["trigger"]),
+        queued_at=instant(named["queued_at"]),
+        revision=named["revision"],
+        generation=named["generation"],
+        config_digest=named["config_digest"],
+        not_before=instant_or_none(named["not_before"]),
+        started_at=instant_or_none(named["started_at"]),
+        finished_at=instant_or_none(named["finished_at"]),
+        retry_of=named["retry_of"],
+        missed=missed,
+        exit_code=named["exit_code"],
+        signal=named["signal"],
+        error=named["error"],
+        attempts=attempts,
+        progress=None if progress is None else _pair(progress),
+        metrics=json.loads(named["metrics"]) if named["metrics"] else {},
+        result=None if named["result"] is None else json.loads(named["result"]),
+        dry_run=bool(named["dry_run"]),
+    )
+
+
+def _pair(packed: str) -> tuple[int, int]:
+    done, total = json.loads(packed)
+    return done, total
+
+
+def _with_attempts(tx: Tx, rows: Sequence[Row]) -> list[Execution]:
+    attempts: dict[str, list[Attempt]] = {}
+    for chunk in chunks(row[0] for row in rows):
+        query = (
+            select(
+                _ATTEMPT.execution_id,
+                _ATTEMPT.number,
+                _ATTEMPT.started_at,
+                _ATTEMPT.finished_at,
+                _ATTEMPT.exit_code,
+                _ATTEMPT.signal,
+                _ATTEMPT.error,
+                _ATTEMPT.pid,
+                _ATTEMPT.pid_started,
+                _ATTEMPT.boot_id,
+            )
+            .where(_ATTEMPT.execution_id.in_(chunk))
+            .order_by(_ATTEMPT.execution_id, _ATTEMPT.number)
+        )
+        for id_, number, started, finished, *rest in tx.select(query):
+            attempt = Attempt(number, instant(started), instant_or_none(finished), *rest)
+            attempts.setdefault(id_, []).append(attempt)
+    return [_read(row, tuple(attempts.get(row[0], ()))) for row in rows]
+
+
+def execution(tx: Tx, execution_id: str) -> Execution | None:
+    table = tables.job_executions
+    found = _with_attempts(tx, tx.select(select(table).where(table.c.id == execution_id)))
+    return found[0] if found else None
+
+
+def unfinished(tx: Tx) -> list[Execution]:
+    """Oldest first: what a daemon that starts has to take over."""
+    table = tables.job_executions
+    query = (
+        select(table)
+        # Spelt as the partial index is, so that it is used.
+        .where(text("status IN ('queued', 'running')"))
+        .order_by(table.c.queued_at, table.c.id)
+    )
+    return _with_attempts(tx, tx.select(query))
+
+
+def executions(
+    tx: Tx,
+    job_id: str | None,
+    limit: int,
+    cursor: str | None,
+    statuses: Collection[str] | None,
+) -> Page[Execution]:
+    """Newest first."""
+    table = tables.job_executions
+    query = select(table).order_by(table.c.queued_at.desc(), table.c.id.desc()).limit(limit + 1)
+    if job_id is not None:
+        query = query.where(table.c.job_id == job_id)
+    if statuses is not None:
+        query = query.where(table.c.status.in_(sorted(statuses)))
+    if cursor is not None:
+        at, id_ = read_cursor(cursor, "executions", (int, str))
+        older = and_(table.c.queued_at == at, table.c.id < id_)
+        query = query.where(table.c.queued_at <= at, or_(table.c.queued_at < at, older))
+    rows = tx.select(query)
+    items = tuple(_with_attempts(tx, rows[:limit]))
+    if len(rows) <= limit or not items:
+        return Page(items)
+    last: datetime = items[-1].queued_at
+    return Page(items, write_cursor("executions", micros(last), items[-1].id))
+
+
+def latest(tx: Tx, job_ids: Collection[str]) -> dict[str, Execution]:
+    """Each job's newest execution that ran, runs or waits to, by job id."""
+    table, other = tables.job_executions, tables.job_executions.alias("other")
+    states = tables.job_states.c
+    newest = (
+        select(other.c.id)
+        .where(other.c.job_id == states.job_id, other.c.status.not_in(("missed", "skipped")))
+        .order_by(other.c.queued_at.desc(), other.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return {
+        found.job_id: found
+        for chunk in chunks(job_ids)
+        for found in _with_attempts(
+            tx,
+            tx.select(
+                select(table).where(table.c.id.in_(select(newest).where(states.job_id.in_(chunk))))
+            ),
+        )
+    }

@@ -1,0 +1,149 @@
+"""Executions and their attempts. Every change of state is a conditional update: who comes second
+changes nothing and is told so. The unique (job, slot) and the watermark are what keeps a slot from
+running twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from jobreconciler.errors import NotFound
+from jobreconciler.model.execution import Attempt, Execution, Outcome
+from jobreconciler.store import tables
+from jobreconciler.store.execution_rows import execution_row, outcome_columns
+from jobreconciler.store.faults import is_foreign_key
+from jobreconciler.store.rows import micros, micros_or_none, storable, storable_or_none, to_json
+from jobreconciler.store.sql import Statement, Tx, insert
+
+_PIN = insert(tables.config_versions, "ON CONFLICT DO NOTHING")
+_INSERT = insert(tables.job_executions, "ON CONFLICT (job_id, slot) DO NOTHING")
+_MOVE_WATERMARK = Statement(
+    "UPDATE job_states SET watermark = :slot "
+    "WHERE job_id = :job_id AND (watermark IS NULL OR watermark < :slot)"
+)
+_POINT_TO = Statement("UPDATE job_states SET last_execution_id = :id WHERE job_id = :job_id")
+_START = Statement(
+    "UPDATE job_executions SET status = 'running', attempt = :number, not_before = NULL, "
+    "started_at = coalesce(started_at, :started_at) WHERE id = :execution_id AND status = 'queued'"
+)
+_ADD_ATTEMPT = insert(tables.execution_attempts, leave_out=("output_bytes", "output_dropped"))
+_FINISH = Statement(
+    "UPDATE job_executions SET status = :status, finished_at = :finished_at, "
+    "exit_code = :exit_code, signal = :signal, error = :error, progress = :progress, "
+    "metrics = :metrics, result = :result "
+    "WHERE id = :id AND status = 'running' AND attempt = :attempt"
+)
+_END_ATTEMPT = Statement(
+    "UPDATE execution_attempts SET finished_at = :finished_at, exit_code = :exit_code, "
+    "signal = :signal, error = :error, output_bytes = :output_bytes, "
+    "output_dropped = :output_dropped WHERE execution_id = :id AND number = :attempt"
+)
+_OF_EXECUTION = (
+    "job_id = (SELECT e.job_id FROM job_executions e WHERE e.id = :id AND NOT e.dry_run)"
+)
+_RECORD = {
+    "succeeded": "last_success_at = CASE WHEN last_success_at > :finished_at "
+    "THEN last_success_at ELSE :finished_at END, consecutive_failures = 0",
+    "cancelled": "consecutive_failures = consecutive_failures",
+    "failed": "consecutive_failures = consecutive_failures + 1",
+}
+_FIGURES = {
+    status: Statement(
+        f"UPDATE job_states SET last_status = '{status}', "
+        "last_run_at = CASE WHEN last_run_at > :finished_at THEN last_run_at "
+        f"ELSE :finished_at END, {_RECORD.get(status, _RECORD['failed'])} WHERE {_OF_EXECUTION}"
+    )
+    for status in ("succeeded", "failed", "timed_out", "cancelled", "lost")
+}
+_CANCEL = Statement(
+    "UPDATE job_executions SET status = 'cancelled', finished_at = :at, error = :reason, "
+    "not_before = NULL WHERE id = :id AND status = 'queued'"
+)
+_KNOWN_DIGESTS = 10_000
+
+
+class Pinned:
+    """Digests whose config is stored already, so that it is not written out for every run."""
+
+    def __init__(self) -> None:
+        self._digests: set[str] = set()
+
+    def forget(self) -> None:
+        """What was pinned last may have been rolled back."""
+        self._digests.clear()
+
+    def pin(self, tx: Tx, digest: str, config: Mapping[str, Any]) -> None:
+        if digest in self._digests:
+            return
+        tx.run(_PIN, {"digest": digest, "config": to_json(config)})
+        if len(self._digests) >= _KNOWN_DIGESTS:
+            self._digests.clear()
+        self._digests.add(digest)
+
+
+def release(tx: Tx, execution: Execution, config: Mapping[str, Any], pinned: Pinned) -> bool:
+    """See ports.Store.release. Raises NotFound for a job that never was."""
+    if not _claim(tx, execution):
+        return False
+    pinned.pin(tx, execution.config_digest, config)
+    try:
+        if tx.run(_INSERT, execution_row(execution)) == 0:
+            return False
+    except Exception as error:
+        if is_foreign_key(error):
+            raise NotFound(f"there is no job {execution.job_id!r}") from None
+        raise
+    if execution.status not in ("missed", "skipped"):
+        tx.run(_POINT_TO, {"id": execution.id, "job_id": execution.job_id})
+    return True
+
+
+def _claim(tx: Tx, execution: Execution) -> bool:
+    """Move the watermark. A slot at or before it was handled; backfills run such on purpose."""
+    if execution.trigger.type != "schedule":
+        return True
+    handled = [at for at in (execution.trigger.slot, _last_missed(execution)) if at is not None]
+    if not handled:
+        return True
+    wanted = {"job_id": execution.job_id, "slot": micros(max(handled))}
+    return tx.run(_MOVE_WATERMARK, wanted) == 1
+
+
+def _last_missed(execution: Execution) -> datetime | None:
+    return None if execution.missed is None else execution.missed.last
+
+
+def start_attempt(tx: Tx, execution_id: str, attempt: Attempt) -> bool:
+    row = {
+        "execution_id": execution_id,
+        "number": attempt.number,
+        "started_at": micros(attempt.started_at),
+        "finished_at": micros_or_none(attempt.finished_at),
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "error": storable_or_none(attempt.error),
+        "pid": attempt.pid,
+        "pid_started": attempt.pid_started,
+        "boot_id": attempt.boot_id,
+    }
+    if tx.run(_START, row) == 0:
+        return False
+    tx.run(_ADD_ATTEMPT, row)
+    return True
+
+
+def finish(tx: Tx, execution_id: str, attempt: int, outcome: Outcome) -> bool:
+    """The outcome becomes the execution's, and the job's figures unless it was a dry run."""
+    row = {**outcome_columns(outcome), "id": execution_id, "attempt": attempt}
+    if tx.run(_FINISH, row) == 0:
+        return False
+    tx.run(_END_ATTEMPT, row)
+    tx.run(_FIGURES[outcome.status], row)
+    return True
+
+
+def cancel_queued(tx: Tx, execution_id: str, at: datetime, reason: str) -> bool:
+    wanted = {"id": execution_id, "at": micros(at), "reason": storable(reason)}
+    return tx.run(_CANCEL, wanted) == 1

@@ -1,0 +1,159 @@
+"""Reads of the fleet as a whole: figures, counts, the source's state, files and their problems."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import select
+
+from jobreconciler.model.problem import Problem
+from jobreconciler.model.views import FleetCounts, JobStats, SourceState
+from jobreconciler.ports import DriftedRow
+from jobreconciler.store import tables
+from jobreconciler.store.digests import DRIFTED
+from jobreconciler.store.rows import (
+    instant_or_none,
+    object_or_none,
+    read_conditions,
+    read_problems,
+)
+from jobreconciler.store.sql import Statement, Tx, chunks
+
+_STATS = Statement(
+    "SELECT c.job_id, c.job_type, coalesce(c.owner, ''), c.enabled, c.schedule_enabled, "
+    "c.generation, c.revision, s.last_run_at, s.last_success_at, s.last_status, "
+    "coalesce(s.consecutive_failures, 0) "
+    "FROM job_configs c LEFT JOIN job_states s ON s.job_id = c.job_id "
+    "WHERE c.deleted_at IS NULL"
+)
+_JOB_COUNTS = Statement(
+    "SELECT count(*), coalesce(sum(CASE WHEN c.enabled THEN 1 ELSE 0 END), 0), "
+    "coalesce(sum(CASE WHEN s.consecutive_failures > 0 THEN 1 ELSE 0 END), 0), "
+    "(SELECT count(*) FROM job_conditions h WHERE h.type = 'Held' AND h.status = 'True'), "
+    "(SELECT count(*) FROM file_problems) "
+    "FROM job_configs c LEFT JOIN job_states s ON s.job_id = c.job_id "
+    "WHERE c.deleted_at IS NULL"
+)
+_EXECUTION_COUNTS = Statement(
+    "SELECT status, count(*) FROM job_executions WHERE status IN ('queued', 'running') "
+    "GROUP BY status"
+)
+_SOURCE = Statement(
+    "SELECT revision, observed_revision, base_revision, environment, reader_version, conditions, "
+    "last_success_at, author, message, committed_at FROM source_state"
+)
+_PROBLEMS = Statement("SELECT path, problems FROM file_problems ORDER BY path")
+_APPROVED = Statement("SELECT 1 FROM prune_approvals WHERE revision = :revision")
+_VERSION = Statement("SELECT config FROM config_versions WHERE digest = :digest")
+
+
+def stats(tx: Tx) -> list[JobStats]:
+    new = tuple.__new__
+    return [
+        new(
+            JobStats,
+            (
+                id_,
+                type_,
+                owner,
+                enabled == 1,
+                scheduled == 1,
+                generation,
+                revision,
+                None if run is None else run / 1e6,
+                None if success is None else success / 1e6,
+                status,
+                failures,
+            ),
+        )
+        for (
+            id_,
+            type_,
+            owner,
+            enabled,
+            scheduled,
+            generation,
+            revision,
+            run,
+            success,
+            status,
+            failures,
+        ) in tx.all(_STATS)
+    ]
+
+
+def fleet_counts(tx: Tx) -> FleetCounts:
+    jobs, enabled, failing, held, invalid_files = (int(n) for n in tx.one(_JOB_COUNTS) or [0] * 5)
+    executions: dict[str, int] = dict(tx.all(_EXECUTION_COUNTS))
+    return FleetCounts(
+        jobs=jobs,
+        enabled=enabled,
+        disabled=jobs - enabled,
+        held=held,
+        failing=failing,
+        running=executions.get("running", 0),
+        queued=executions.get("queued", 0),
+        invalid_files=invalid_files,
+    )
+
+
+def source_state(tx: Tx) -> SourceState | None:
+    row = tx.one(_SOURCE)
+    if row is None:
+        return None
+    revision, observed, base, environment, reader, conditions, success, *commit = row
+    author, message, committed_at = commit
+    return SourceState(
+        revision=revision,
+        observed_revision=observed,
+        environment=environment,
+        reader_version=reader,
+        base_revision=base,
+        conditions=read_conditions(conditions),
+        last_success_at=instant_or_none(success),
+        author=author,
+        message=message,
+        committed_at=committed_at,
+    )
+
+
+def file_problems(tx: Tx) -> dict[str, tuple[Problem, ...]]:
+    return {path: read_problems(problems) for path, problems in tx.all(_PROBLEMS)}
+
+
+def configs(tx: Tx, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Configs of live jobs; one that is no JSON object any more is left out."""
+    table = tables.job_configs.c
+    found: dict[str, dict[str, Any]] = {}
+    for chunk in chunks(job_ids):
+        query = select(table.job_id, table.config).where(
+            table.job_id.in_(chunk), table.deleted_at.is_(None)
+        )
+        for job_id, text in tx.select(query):
+            config = object_or_none(text)
+            if config is not None:
+                found[job_id] = config
+    return found
+
+
+def config_version(tx: Tx, digest: str) -> dict[str, Any] | None:
+    row = tx.one(_VERSION, {"digest": digest})
+    return None if row is None else object_or_none(row[0])
+
+
+def blobs(tx: Tx, ids: Collection[str]) -> dict[str, bytes]:
+    table = tables.blobs.c
+    return {
+        id_: bytes(text)
+        for chunk in chunks(ids)
+        for id_, text in tx.select(select(table.blob, table.text).where(table.blob.in_(chunk)))
+    }
+
+
+def drifted(tx: Tx) -> list[DriftedRow]:
+    return [DriftedRow(*row) for row in tx.all(DRIFTED)]
+
+
+def approved(tx: Tx, revision: str) -> bool:
+    return tx.one(_APPROVED, {"revision": revision}) is not None

@@ -1,0 +1,228 @@
+"""`SqlStore`: the Store port on SQLite and PostgreSQL. Writes go through one writer thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jobreconciler.core import audit
+from jobreconciler.errors import Refused
+from jobreconciler.model.change import ChangelogRow, ReconcileRecord
+from jobreconciler.model.condition import Condition
+from jobreconciler.model.execution import Attempt, Execution, Outcome
+from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
+from jobreconciler.model.problem import Problem
+from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
+from jobreconciler.ports import ChangeSet, Clock, DriftedRow
+from jobreconciler.store import (
+    changelog,
+    configs,
+    execution_rows,
+    executions,
+    jobs,
+    reads,
+    tokens,
+)
+from jobreconciler.store.backup import backup
+from jobreconciler.store.engine import Database
+from jobreconciler.store.rows import micros
+from jobreconciler.store.tokens import TokenRow
+from jobreconciler.store.writer import Unit, Writer
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """See ports.Store. Made by opening.open_store."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        instance: str,
+        writer: Writer | None,
+        pinned: executions.Pinned,
+        resources: ExitStack,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._instance = instance
+        self._writer = writer
+        self._pinned = pinned
+        self._resources = resources
+
+    def submit(self, unit: Unit[T]) -> Future[T]:
+        """Run `unit` in the writer's next transaction; see writer.py."""
+        if self._writer is not None:
+            return self._writer.submit(unit)
+        refused: Future[T] = Future()
+        refused.set_exception(Refused("the store was opened to be read only"))
+        return refused
+
+    def _read(self, query: Callable[..., T], *arguments: Any) -> T:
+        with self._database.reading() as tx:
+            return query(tx, *arguments)
+
+    # ----------------------------------------------------------------------- reads: configs
+
+    def index(self) -> dict[str, IndexRow]:
+        return self._read(jobs.index)
+
+    def source_state(self) -> SourceState | None:
+        return self._read(reads.source_state)
+
+    def file_problems(self) -> dict[str, tuple[Problem, ...]]:
+        return self._read(reads.file_problems)
+
+    def held(self) -> dict[str, Condition]:
+        return self._read(jobs.held)
+
+    def job(self, job_id: str, *, deleted: bool = False) -> StoredJob | None:
+        return self._read(jobs.job, job_id, deleted)
+
+    def pinned(self, job_ids: Collection[str]) -> dict[str, PinnedJob]:
+        return self._read(jobs.pinned, job_ids)
+
+    def configs(self, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        return self._read(reads.configs, job_ids)
+
+    def config_version(self, digest: str) -> dict[str, Any] | None:
+        return self._read(reads.config_version, digest)
+
+    def jobs(self, query: JobQuery) -> Page[StoredJob]:
+        return self._read(jobs.jobs, query)
+
+    def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
+        return self._read(jobs.schedules, job_ids)
+
+    def stats(self) -> list[JobStats]:
+        return self._read(reads.stats)
+
+    def fleet_counts(self) -> FleetCounts:
+        return self._read(reads.fleet_counts)
+
+    def blobs(self, ids: Collection[str]) -> dict[str, bytes]:
+        return self._read(reads.blobs, ids)
+
+    def drifted(self) -> list[DriftedRow]:
+        """Rows changed behind the daemon's back. A row that is gone has config and digest ''."""
+        return self._read(reads.drifted)
+
+    def approved(self, revision: str) -> bool:
+        return self._read(reads.approved, revision)
+
+    # ----------------------------------------------------------------------- reads: history
+
+    def execution(self, execution_id: str) -> Execution | None:
+        return self._read(execution_rows.execution, execution_id)
+
+    def executions(
+        self,
+        job_id: str | None = None,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        statuses: Collection[str] | None = None,
+    ) -> Page[Execution]:
+        return self._read(execution_rows.executions, job_id, max(1, limit), cursor, statuses)
+
+    def latest_executions(self, job_ids: Collection[str]) -> dict[str, Execution]:
+        return self._read(execution_rows.latest, job_ids)
+
+    def unfinished(self) -> list[Execution]:
+        return self._read(execution_rows.unfinished)
+
+    def changelog(
+        self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[ChangelogRow]:
+        return self._read(changelog.page, job_id, max(1, limit), cursor)
+
+    def changelog_since(self, sequence: int = 0) -> Iterator[ChangelogRow]:
+        """Every later row, oldest first, as `audit verify` walks them."""
+        with self._database.reading() as tx:
+            yield from changelog.walk(tx, sequence)
+
+    def audit_head(self) -> str:
+        """The newest row's hash, for somebody outside to keep."""
+        return self._read(changelog.head)[1]
+
+    def audit_break(self) -> audit.ChainBreak | None:
+        """Where the changelog's chain doesn't hold; None where it does."""
+        return audit.first_break(self.changelog_since())
+
+    def reconciles(self, *, limit: int = 50, cursor: str | None = None) -> Page[ReconcileRecord]:
+        return self._read(changelog.reconciles, max(1, limit), cursor)
+
+    # ---------------------------------------------------------------------- writes: configs
+
+    def apply(self, change_set: ChangeSet) -> Future[tuple[ChangelogRow, ...]]:
+        at = micros(change_set.applied_at or self._clock.now())
+        return self.submit(lambda tx: configs.apply(tx, change_set, instance=self._instance, at=at))
+
+    def set_source(self, source: SourceState) -> Future[None]:
+        return self.submit(lambda tx: configs.set_source(tx, source))
+
+    def approve(self, revision: str, actor: str, at: datetime) -> Future[None]:
+        return self.submit(lambda tx: configs.approve(tx, revision, actor, micros(at)))
+
+    # ------------------------------------------------------------------- writes: executions
+
+    def release(self, execution: Execution, config: Mapping[str, Any]) -> Future[bool]:
+        return self.submit(lambda tx: executions.release(tx, execution, config, self._pinned))
+
+    def observed(self, job_ids: Collection[str] | None) -> Future[None]:
+        return self.submit(lambda tx: configs.observed(tx, job_ids))
+
+    def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
+        return self.submit(lambda tx: executions.start_attempt(tx, execution_id, attempt))
+
+    def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
+        return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome))
+
+    def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
+        return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
+
+    # ------------------------------------------------------------------------------- tokens
+
+    def create_token(self, name: str, role: str, *, first_start: bool = False) -> Future[str]:
+        """The new token's text, which is stored nowhere. Fails with Invalid: role, name taken."""
+        at = micros(self._clock.now())
+        return self.submit(lambda tx: tokens.create(tx, name, role, first_start, at))
+
+    def revoke_token(self, name: str) -> Future[bool]:
+        at = micros(self._clock.now())
+        return self.submit(lambda tx: tokens.revoke(tx, name, at))
+
+    def list_tokens(self) -> list[TokenRow]:
+        return self._read(tokens.list_all)
+
+    def has_tokens(self) -> bool:
+        """Whether a valid token was made on purpose; the first-start one doesn't count."""
+        return any(t.revoked_at is None and not t.first_start for t in self.list_tokens())
+
+    def check_token(self, token: str) -> str | None:
+        """Its role; None for one that never was or was revoked."""
+        return self._read(tokens.role_of, token)
+
+    # ------------------------------------------------------------------------------- upkeep
+
+    def backup(self, target: Path) -> None:
+        """Copy the store to a new file while writes go on. Blocks; call it in a thread."""
+        backup(self._database.location, target)
+
+    def close(self) -> None:
+        """Finish what was submitted, release the lock."""
+        self._resources.close()
+        self._database.dispose()
+
+
+def _port(store: SqlStore) -> Any:
+    """Let the type checker hold SqlStore against the port."""
+    from jobreconciler.ports import Store
+
+    checked: Store = store
+    return checked
