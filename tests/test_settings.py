@@ -168,9 +168,9 @@ def test_each_flag_is_a_setting() -> None:
 
 def test_pydantic_settings_is_imported_only_when_it_has_something_to_read() -> None:
     code = (
-        "import sys; from jobreconciler.settings import load_settings; "
-        "load_settings({'ref': 'x'}, environ={}); print('pydantic_settings' in sys.modules); "
-        "load_settings(environ={'JOBRECONCILER_REF': 'x'}); print('pydantic_settings' in sys.modules)"
+        "import sys; from jobreconciler.settings import load_settings as load; "
+        "load({'ref': 'x'}, environ={}); print('pydantic_settings' in sys.modules); "
+        "load(environ={'JOBRECONCILER_REF': 'x'}); print('pydantic_settings' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -146,7 +146,7 @@ def _typer(**arguments: Any) -> typer.Typer:
 def _load(name: str) -> Any:
     module = import_module(f"jobreconciler.cli.commands.{name.replace('-', '_')}")
     if hasattr(module, "VERBS"):
-        app = _typer(help=module.__doc__, no_args_is_help=True)
+        app = _typer(help=module.HELP)
         app.callback()(lambda: None)
         for action, function in module.VERBS.items():
             app.command(action)(function)

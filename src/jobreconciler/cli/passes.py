@@ -29,4 +29,8 @@ def pass_text(record: Mapping[str, Any]) -> str:
     summary = record.get("summary") or {}
     counted = ", ".join(f"{summary[key]} {said}" for key, said in _WORDS if summary.get(key))
     line = f"{record['result']} {revision}" + (f": {counted}" if counted else "")
-    return f"{line}\n{clean(record['error'])}" if record.get("error") else line
+    error = record.get("error")
+    if not error:
+        return line
+    lines = [line, f"error: {clean(error['message'])}"]
+    return "\n".join([*lines, f"hint: {clean(error['hint'])}"] if error["hint"] else lines)

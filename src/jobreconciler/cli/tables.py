@@ -41,11 +41,10 @@ def executions_text(executions: Sequence[Json], page: Page) -> str:
 
 def _execution_row(execution: Json, page: Page) -> list[Cell | str]:
     began = execution["startedAt"] or execution["queuedAt"]
-    trigger = execution["trigger"]["type"] + (" (dry)" if execution["dryRun"] else "")
     return [
         execution["id"],
         status_cell(execution["status"]),
-        trigger,
+        execution["trigger"]["type"],
         page.ago(began),
         took(execution, page.now),
     ]
@@ -64,7 +63,7 @@ def took(execution: Json, now: datetime) -> str:
 
 def why(execution: Json) -> str:
     """What there is to say about an execution beyond its status; empty when all is well."""
-    parts = []
+    parts = ["dry run"] if execution["dryRun"] else []
     missed = execution["missed"]
     if missed:
         slots = count(missed["count"], "slot")
@@ -312,7 +311,7 @@ def _source_text(source: Json, page: Page) -> str:
         return "\n".join(["no revision has been applied yet", *_conditions(source, page)])
     subject = (source.get("message") or "").partition("\n")[0]
     rows: list[tuple[str, Cell | str]] = [
-        ("revision", source["revision"][:SHORT] + (f"  {subject}" if subject else "")),
+        ("revision", source["revision"][:SHORT] + (f" {subject}" if subject else "")),
         ("author", f"{source.get('author') or '-'}, {page.ago(source.get('committedAt') or None)}"),
         ("checked", page.ago(source.get("lastSuccessAt"))),
     ]

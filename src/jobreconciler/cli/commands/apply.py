@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobreconciler.cli.errors import FINE, NO
 from jobreconciler.cli.options import REPOSITORY, STATE, verb
-from jobreconciler.cli.output import coloured, note, styled, write, write_json
+from jobreconciler.cli.output import coloured, styled, write, write_json
 from jobreconciler.cli.passes import pass_text, went_well
 from jobreconciler.cli.problems import one_line
 from jobreconciler.settings import Settings
@@ -40,28 +40,34 @@ def command(settings: Settings, output: str) -> int:
     if output == "json":
         write_json(record)
         return FINE if went_well(record) else NO
-    if done.error is not None:
-        raise done.error
     for problem in done.plan.problems if done.plan is not None else ():
         write(styled(one_line(problem), "bad", coloured()))
     write(pass_text(record))
-    if done.plan is not None and done.plan.blocked is not None:
-        note(f"hint: `jobreconciler approve-prune {done.revision}` lets it")
     return FINE if went_well(record) else NO
 
 
 def as_record(done: PassResult) -> dict[str, Any]:
-    """`{result, revision, summary, error, errors}`; `error` is the pass's, `errors` the files'."""
-    error = done.error.message if done.error is not None else ""
-    problems = []
-    if done.plan is not None:
-        problems = [problem.to_json() for problem in done.plan.problems]
-        blocked = done.plan.blocked
-        error = error or done.plan.refused or (blocked.message if blocked is not None else "")
+    """`{result, revision, summary, error:{reason, message, hint}, errors}`.
+
+    `error` is what stopped the pass or a part of it, `errors` are the mistakes in files.
+    """
+    plan = done.plan
+    error = None
+    if done.error is not None:
+        error = _error(done.error.reason, done.error.message, done.error.hint)
+    elif plan is not None and plan.refused:
+        error = _error("CommitRefused", plan.refused, "mend the files, or leave out --atomic")
+    elif plan is not None and plan.blocked is not None:
+        approve = f"`jobreconciler approve-prune {plan.revision}` lets it"
+        error = _error("PruneBlocked", plan.blocked.message, approve)
     return {
         "result": done.result,
         "revision": done.revision,
         "summary": done.summary,
         "error": error,
-        "errors": problems,
+        "errors": [problem.to_json() for problem in plan.problems] if plan is not None else [],
     }
+
+
+def _error(reason: str, message: str, hint: str) -> dict[str, str]:
+    return {"reason": reason, "message": message, "hint": hint}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import FLAGS, verb
 from jobreconciler.settings import Settings
 
@@ -19,11 +18,6 @@ def command(settings: Settings) -> int:
     Example:
       jobreconciler run --repo . --working-tree --state-dir /tmp/try
     """
-    import asyncio
+    from jobreconciler.daemon import run
 
-    from jobreconciler.app import run_daemon
-    from jobreconciler.observe.logging import configure
-
-    configure(settings.log_format)
-    asyncio.run(run_daemon(settings))
-    return FINE
+    return run(settings)

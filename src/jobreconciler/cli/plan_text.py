@@ -1,0 +1,199 @@
+"""A plan for people, and as Markdown for a pull request's comment. Pure: the plan's JSON in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobreconciler.cli.output import Page, Style, flatten
+from jobreconciler.cli.words import clean, columns_of, count, fit
+
+Json = Mapping[str, Any]
+
+_SIGNS: dict[str, tuple[str, Style]] = {
+    "create": ("+", "good"),
+    "restore": ("+", "good"),
+    "update": ("~", "warn"),
+    "move": (">", "warn"),
+    "delete": ("-", "bad"),
+    "hold": ("!", "bad"),
+}
+_COUNTED = (
+    ("create", "to create"),
+    ("update", "to update"),
+    ("move", "to move"),
+    ("delete", "to delete"),
+    ("hold", "held"),
+    ("unchanged", "unchanged"),
+)
+SHORT = 12
+COMMENT_LIMIT = 60_000
+"""Characters: a comment on GitHub holds 65,536."""
+
+
+def plan_text(plan: Json, page: Page) -> str:
+    """Each change with its field diffs and what it does to the schedule, then the summary."""
+    lines = [page.styled(_title(plan), "bold")]
+    for change in plan["changes"]:
+        lines += ["", *_change_lines(change, page)]
+    loose = loose_errors(plan)
+    if loose:
+        lines += ["", page.styled("Errors", "bold")]
+        for error in loose:
+            lines += page.below(error_line(error), "  ")
+    if plan["impact"]:
+        lines += ["", page.styled("Fleet", "bold")]
+        for said in plan["impact"]:
+            lines += page.below(said, "  ")
+    lines += ["", summary_line(plan)]
+    for problem in stops(plan):
+        lines.append(page.styled(clean(problem), "bad"))
+    return "\n".join(lines)
+
+
+def _title(plan: Json) -> str:
+    base = plan["base"]
+    against = f", against {base[:SHORT]}" if base else ", against nothing applied yet"
+    return f"Plan for {plan['revision'][:SHORT]}{against}"
+
+
+def summary_line(plan: Json) -> str:
+    """`1 to create, 2 held, 12 unchanged`."""
+    summary = plan["summary"]
+    said = [f"{summary[key]:,} {words}" for key, words in _COUNTED if summary.get(key)]
+    return ", ".join(said) or "no jobs"
+
+
+def stops(plan: Json) -> list[str]:
+    """Why applying would not do all of this."""
+    said = []
+    if plan["refused"]:
+        said.append(f"refused: {plan['refused']}")
+    if plan["blocked"]:
+        said.append(
+            f"blocked: {plan['blocked']}; a commit trailer 'Allow-Prune: true' or "
+            "`jobreconciler approve-prune` lets it"
+        )
+    return said
+
+
+def loose_errors(plan: Json) -> list[Json]:
+    """Errors of files that hold no job: those are not shown beside a change."""
+    shown = {id_ for change in plan["changes"] for id_ in map(error_line, change["errors"])}
+    return [error for error in plan["errors"] if error_line(error) not in shown]
+
+
+def error_line(error: Json) -> str:
+    place = f"{error['file']}:{error['line']}:{error['column']}" if error["line"] else error["file"]
+    where = f" {error['path']}:" if error["path"] else ""
+    hint = f" (hint: {error['hint']})" if error["hint"] else ""
+    return f"{place}: error[{error['code']}]{where} {error['message']}{hint}"
+
+
+def _change_lines(change: Json, page: Page) -> list[str]:
+    sign, style = _SIGNS[change["action"]]
+    where = change["file"]
+    if change["oldFile"]:
+        where = f"{change['oldFile']} → {where}"
+    head = f"{sign} {change['action']:<8}"
+    job = fit(change["jobId"], max(20, page.width - 12 - columns_of(where)))
+    room = page.width - columns_of(head) - columns_of(job) - 3
+    line = page.styled(head, style) + " " + page.styled(job, "bold")
+    shown = fit(clean(where), room) if room >= 10 else ""
+    lines = [f"{line}  {page.styled(shown, 'dim')}" if shown else line]
+    if change["action"] not in {"create", "restore", "delete"}:
+        lines += _field_lines(change["fields"], page)
+    for said in change["impact"]:
+        lines += page.below(said)
+    if change["reason"] and not change["errors"]:
+        lines += page.below(change["reason"])
+    for error in change["errors"]:
+        lines += page.below(error_line(error))
+    return lines
+
+
+def _field_lines(fields: Sequence[Json], page: Page) -> list[str]:
+    """`path  old → new` with the paths aligned; what is too long goes on two lines of its own."""
+    indent = "    "
+    left = min(max((columns_of(field["path"]) for field in fields), default=0), page.width // 2)
+    lines = []
+    for field in fields:
+        old, new = clean(flatten(field["old"])), clean(flatten(field["new"]))
+        padding = " " * max(0, left - columns_of(field["path"]))
+        line = f"{indent}{field['path']}{padding}  {old} → {new}"
+        if columns_of(line) <= page.width:
+            lines.append(line)
+            continue
+        room = page.width - len(indent) - 4
+        lines.append(indent + fit(field["path"], page.width - len(indent)))
+        lines.append(f"{indent}  " + page.styled(f"- {fit(old, room)}", "bad"))
+        lines.append(f"{indent}  " + page.styled(f"+ {fit(new, room)}", "good"))
+    return lines
+
+
+# ------------------------------------------------------------------------------------- markdown
+
+
+def plan_markdown(plan: Json) -> str:
+    """A comment: the summary in sight, each job's details folded. Text of others is in code."""
+    lines = [f"### jobreconciler plan: {summary_line(plan)}", "", _title(plan) + "."]
+    lines += [f"\n> **{code(problem)}**" for problem in stops(plan)]
+    if plan["changes"]:
+        lines += ["", "| | job | file |", "|---|---|---|"]
+        lines += [_markdown_row(change) for change in plan["changes"]]
+    loose = loose_errors(plan)
+    if loose:
+        lines += ["", "**Errors**", "", *(f"- {code(error_line(error))}" for error in loose)]
+    lines += ["", *(f"- {code(said)}" for said in plan["impact"])] if plan["impact"] else []
+    return _within_limit("\n".join(lines), [_details(change) for change in plan["changes"]])
+
+
+def _within_limit(head: str, details: Sequence[str]) -> str:
+    """As many details as a comment holds, and how many were left out."""
+    text = (
+        head if len(head) <= COMMENT_LIMIT else head[:COMMENT_LIMIT].rpartition("\n")[0] + "\n\n…"
+    )
+    wanted = [detail for detail in details if detail]
+    for number, detail in enumerate(wanted):
+        if len(text) + len(detail) > COMMENT_LIMIT:
+            left = count(len(wanted) - number, "job")
+            return f"{text}\n\n… and the details of {left} more: `jobreconciler plan` shows them.\n"
+        text += "\n" + detail
+    return text + "\n"
+
+
+def _markdown_row(change: Json) -> str:
+    sign, _ = _SIGNS[change["action"]]
+    file = code(change["file"])
+    if change["oldFile"]:
+        file = f"{code(change['oldFile'])} → {file}"
+    return f"| {code(sign)} {change['action']} | {code(change['jobId'])} | {file} |"
+
+
+def _details(change: Json) -> str:
+    lines = [f"- {code(said)}" for said in change["impact"]]
+    lines += [f"- {code(error_line(error))}" for error in change["errors"]]
+    if change["reason"] and not change["errors"]:
+        lines.append(f"- {code(change['reason'])}")
+    if change["fields"] and change["action"] not in {"create", "restore", "delete"}:
+        lines += ["", "| field | old | new |", "|---|---|---|"]
+        lines += [_field_row(field) for field in change["fields"]]
+    if not lines:
+        return ""
+    head = f"\n<details><summary>{change['action']} <code>{change['jobId']}</code></summary>\n"
+    return "\n".join([head, *lines, "\n</details>"])
+
+
+def _field_row(field: Json) -> str:
+    values = (code(fit(flatten(field[side]), 300)) for side in ("old", "new"))
+    return f"| {code(field['path'])} | " + " | ".join(values) + " |"
+
+
+def code(text: str) -> str:
+    """A code span that holds any text, inside a table too: backticks, pipes and newlines."""
+    line = clean(text).replace("|", "\\|") or " "
+    longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    padding = " " if longest else ""
+    return f"{fence}{padding}{line}{padding}{fence}"
