@@ -132,7 +132,8 @@ _RULES = (
         "let this user read the repository",
     ),
     _rule(
-        r"bad object|missing (blob|tree|commit|object)|not a valid object|unable to read",
+        r"bad object|missing (blob|tree|commit|object)|not a valid object|unable to read"
+        r"|could not read [0-9a-f]{40}|failed to traverse parents|revision walk setup failed",
         Transient,
         "ObjectMissing",
         "the repository lacks an object",

@@ -77,11 +77,13 @@ class Historian:
         if base is None or self._reader.get(f"{base}^{{commit}}") is None:
             return self._build(self._newest(revision, wanted, deadline))
         found = self._since(base, revision, wanted, deadline)
-        for path, merges in found.carried.items():
-            # A merge that took an older version changed the file, though no commit did.
-            if path not in found.touched:
-                found.touched[path] = merges[:1]
         lost = wanted - found.touched.keys()
+        if lost:
+            lost &= self._between(*self._reader.trees_at([base, revision], self._jobs_dir))
+        for path in sorted(lost & found.carried.keys()):
+            # A merge that took an older version changed the file, though no commit did.
+            found.touched[path] = found.carried[path][:1]
+        lost -= found.touched.keys()
         if lost:
             # Rewound or rewritten: what is live again was set before.
             older = self._newest(revision, lost, deadline)
@@ -221,11 +223,16 @@ class Historian:
         args += ["--date-order", revision, f"^{base}"] if base else [revision]
         args += ["--", self._jobs_dir] if self._jobs_dir else ["--"]
         batch: list[Link] = []
+        started = False
         with closing(self._git.lines("walking the history", args, deadline)) as lines:
             for line in lines:
                 commit, *parents = line.split()
+                if not started and commit != revision:
+                    # Git lists only what touched the folder: the first one stands for the tip.
+                    batch.append((revision, (commit,)))
+                started = True
                 batch.append((commit, tuple(parents)))
-                if len(batch) == _PREFETCH:
+                if len(batch) >= _PREFETCH:
                     yield from self._prefetched(batch)
                     batch = []
         yield from self._prefetched(batch)
