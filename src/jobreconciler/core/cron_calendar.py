@@ -144,9 +144,7 @@ class Calendar:
         """Minutes in [low, high) with a match, bit n being the nth minute after low's own."""
         if self._day_minutes < 0:
             self._day_minutes = sum(
-                self._minutes << hour * 60
-                for hour in range(24)
-                if self._hours >> hour & 1
+                self._minutes << hour * 60 for hour in range(24) if self._hours >> hour & 1
             )
         first_minute, end_minute = low // 60, -(-high // 60)
         found = 0

@@ -38,13 +38,18 @@ class Schedule:
     def wildcard(self) -> bool:
         return self.fields.wildcard
 
-    @cached_property
+    @property
     def calendar(self) -> Calendar:
-        return calendar_of(self.fields)
+        return self.walk[1]
+
+    @property
+    def zone(self) -> Zone:
+        return self.walk[2]
 
     @cached_property
-    def zone(self) -> Zone:
-        return zone(self.timezone)
+    def walk(self) -> tuple[bool, Calendar, Zone]:
+        """What every evaluation needs, made at the first one: that is when croniter comes in."""
+        return self.fields.wildcard, calendar_of(self.fields), zone(self.timezone)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return parse, (self.expression, self.timezone)
@@ -60,34 +65,37 @@ def parse(expression: str, timezone: str = "UTC") -> Schedule:
 
 def next_at(schedule: Schedule, after: int) -> int | None:
     """The first slot later than `after`, None if there is none before the year 10000."""
-    at = max(after + 1, FIRST)
-    wildcard, calendar, where = schedule.wildcard, schedule.calendar, schedule.zone
+    wildcard, calendar, where = schedule.walk
+    at = after + 1 if after >= FIRST else FIRST
     while at < END:
         run = where.run(at)
-        low = at + run.offset if wildcard else _low(run, at)
-        wall = calendar.next(low)
+        start, end, _, offset = run
+        wall = calendar.next(at + offset if wildcard else _low(run, at))
         if wall is None:
             return None
-        if wall < run.end + run.offset:
-            slot = max(run.start, wall - run.offset)
+        slot = wall - offset
+        if slot < end:
+            slot = slot if slot > start else start
             return slot if slot < END else None
-        at = _skip_ahead(at, run, wall, wildcard)
+        at = _skip_ahead(at, run, slot, wildcard)
     return None
 
 
 def previous_at(schedule: Schedule, before: int) -> int | None:
     """The last slot earlier than `before`, None if there is none after the year 0."""
-    at = min(before - 1, END - 1)
-    wildcard, calendar, where = schedule.wildcard, schedule.calendar, schedule.zone
+    wildcard, calendar, where = schedule.walk
+    at = before - 1 if before < END else END - 1
     while at >= FIRST:
         run = where.run(at)
-        wall = calendar.previous(at + run.offset)
+        start, _, earlier, offset = run
+        wall = calendar.previous(at + offset)
         if wall is None:
             return None
-        if wall >= run.start + (run.offset if wildcard else run.before):
-            slot = max(run.start, wall - run.offset)
+        slot = wall - offset
+        if wall >= start + (offset if wildcard else earlier):
+            slot = slot if slot > start else start
             return slot if slot >= FIRST else None
-        at = _skip_back(at, run, wall, wildcard)
+        at = _skip_back(at, run, slot, wildcard)
     return None
 
 
@@ -144,17 +152,16 @@ def _merged(calendar: Calendar, run: Run) -> int:
     return skipped - 1 + calendar.count(gap_end, gap_end + 1) if skipped else 0
 
 
-def _skip_ahead(at: int, run: Run, wall: int, wildcard: bool) -> int:
-    """Where to look next when a run holds no more slot and the next reading is `wall`.
+def _skip_ahead(at: int, run: Run, slot: int, wildcard: bool) -> int:
+    """Where to look next when a run holds no slot any more and, but for its end, `slot` is next.
 
     Leaving out the runs in between is safe once no clock moved back can show again what was
     passed over; a fixed schedule passes over each reading once.
     """
-    near = wall - run.offset - _NEAR
-    return max(run.end, near) if not wildcard or run.end - at >= LONGEST_SHIFT else run.end
+    far = not wildcard or run.end - at >= LONGEST_SHIFT
+    return max(run.end, slot - _NEAR) if far else run.end
 
 
-def _skip_back(at: int, run: Run, wall: int, wildcard: bool) -> int:
-    near = wall - run.offset + _NEAR
+def _skip_back(at: int, run: Run, slot: int, wildcard: bool) -> int:
     far = not wildcard or at - run.start >= LONGEST_SHIFT
-    return min(run.start - 1, near) if far else run.start - 1
+    return min(run.start - 1, slot + _NEAR) if far else run.start - 1

@@ -37,7 +37,7 @@ _GRID: Final = 900
 _MOST_BLOCKS: Final = 1024
 
 _ALWAYS_UTC: Final = frozenset({"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "UCT"})
-_NOT_FOR_SCHEDULES: Final = ("right/", "posix/")
+_NOT_FOR_SCHEDULES: Final = ("right/", "posix/", "localtime", "posixrules", "Factory")
 _FIXED_OFFSET = re.compile(r"(?:UTC|GMT)([+-])0?([0-9]{1,2})(?::?00)?", re.I)
 
 
@@ -61,7 +61,7 @@ def to_seconds(instant: datetime) -> int:
 
 
 def to_instant(at: int) -> datetime:
-    return EPOCH + timedelta(seconds=at)
+    return datetime.fromtimestamp(at, UTC)
 
 
 class Zone:
@@ -163,7 +163,7 @@ class _Utc(Zone):
 @lru_cache(maxsize=1024)
 def zone(name: str) -> Zone:
     """The zone of an IANA name. Raises InvalidSchedule (`UnknownTimezone`) with the nearest."""
-    if not name.startswith(_NOT_FOR_SCHEDULES) and name not in ("localtime", "posixrules"):
+    if not name.startswith(_NOT_FOR_SCHEDULES):
         try:
             return (_Utc if name in _ALWAYS_UTC else Zone)(name, ZoneInfo(name))
         except (KeyError, ValueError, OSError):
@@ -187,7 +187,11 @@ def _hint(name: str) -> str:
 def _nearest(name: str) -> str | None:
     """The known name that is nearest: by case, by its city, then by spelling."""
     wanted = name.strip().replace(" ", "_").lower()
-    known = {known.lower(): known for known in sorted(available_timezones())}
+    known = {
+        known.lower(): known
+        for known in sorted(available_timezones())
+        if not known.startswith(_NOT_FOR_SCHEDULES)
+    }
     if wanted in known:
         return known[wanted]
     cities = {lower.rpartition("/")[2]: full for lower, full in known.items() if "/" in lower}
