@@ -30,8 +30,8 @@ def cross_check(
 
     `files` are those that were read this time, invalid ones included; `stored` every stored job
     by id; `untouched(path)` says whether a stored job's file is in the commit as it was and not
-    among `files`. To validate a whole directory, pass all its files and nothing else: then nothing is
-    stored, and `untouched` is never asked.
+    among `files`. To validate a whole directory, pass all its files and nothing else: then there
+    is nothing stored, and `untouched` is never asked.
 
     - An id in two files belongs to the file that is stored under it, else to the first path.
     - An upstream is known when a file of this time claims its id, valid or not (an invalid one
