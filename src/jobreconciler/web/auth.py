@@ -7,11 +7,10 @@ where the CLI finds it. Tokens are checked in the store, which knows hashes only
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime
 from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -32,13 +31,24 @@ _TOKEN_HINT: Final = (
 )
 
 
+class Token(Protocol):
+    """A token as the store lists it; `first_start` is the one the daemon made for itself."""
+
+    @property
+    def first_start(self) -> bool: ...
+
+    @property
+    def revoked_at(self) -> datetime | None: ...
+
+
 class Tokens(Protocol):
-    """Tokens that were created on purpose. Both calls block."""
+    """The store's tokens. It keeps hashes only and looks a token up by its hash, so how long the
+    look-up takes tells nothing about the token. Both calls block."""
 
     def check_token(self, token: str) -> str | None:
-        """The token's role, None where there is no such token."""
+        """The token's role; None for one that never was or was revoked."""
 
-    def has_tokens(self) -> bool: ...
+    def list_tokens(self) -> Sequence[Token]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +59,19 @@ class Caller:
     actor: str
 
 
+ANYBODY: Final = Caller("reader", "anonymous")
+
+
 class Access:
     """The daemon's rules of access.
 
-    `loopback` says that the daemon listens on loopback only. `operator_token` is the one of the
-    first start. `hosts` are further host names the daemon is reached by; off loopback an empty
-    list lets any pass.
+    `loopback` says that the daemon listens on loopback only. `hosts` are further host names the
+    daemon is reached by; off loopback an empty list lets any pass.
     """
 
-    def __init__(
-        self,
-        tokens: Tokens,
-        *,
-        loopback: bool,
-        operator_token: str | None = None,
-        hosts: Collection[str] = (),
-    ) -> None:
+    def __init__(self, tokens: Tokens, *, loopback: bool, hosts: Collection[str] = ()) -> None:
         self._tokens = tokens
         self._loopback = loopback
-        self._operator = None if operator_token is None else _digest(operator_token)
         self._hosts = frozenset(host.lower() for host in hosts)
 
     def identify(self, token: str | None, claimed: str = "") -> Caller | None:
@@ -76,9 +80,9 @@ class Access:
         Blocks: asks the store.
         """
         if token is None:
-            open_for_all = self._loopback and not self._tokens.has_tokens()
-            return Caller("reader", "anonymous") if open_for_all else None
-        role = self._role(token)
+            return ANYBODY if self._loopback and not self._any_created() else None
+        known = self._tokens.check_token(token)
+        role = next((each for each in ROLES if each == known), None)
         if role is None:
             raise Denied(
                 401,
@@ -90,10 +94,12 @@ class Access:
         name = "".join(letter for letter in claimed if letter.isprintable())[:100].strip()
         return Caller(role, f"{name} ({role})" if name else role)
 
-    def _role(self, token: str) -> Role | None:
-        first = self._operator is not None and hmac.compare_digest(_digest(token), self._operator)
-        role = "operator" if first else self._tokens.check_token(token)
-        return next((known for known in ROLES if known == role), None)
+    def _any_created(self) -> bool:
+        """Whether somebody made a token on purpose: from then on reading needs one too."""
+        return any(
+            not token.first_start and token.revoked_at is None
+            for token in self._tokens.list_tokens()
+        )
 
     def check_host(self, host: str | None) -> None:
         """Refuse names that aren't ours: a page elsewhere may have rebound its own to 127.0.0.1."""
@@ -121,10 +127,6 @@ def check_origin(method: str, host: str | None, origin: str | None, site: str | 
             reason="ForeignOrigin",
             hint="Changes come from the console this daemon serves, or from a program.",
         )
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode()).digest()
 
 
 def _host_name(host: str) -> str:
@@ -163,7 +165,7 @@ def require(role: Role) -> Callable[..., Caller]:
     """A dependency that lets callers of this role, or a higher one, pass."""
 
     def check(who: Annotated[Caller | None, Depends(caller)]) -> Caller:
-        if who is None or (who.actor == "anonymous" and role != "reader"):
+        if who is None or (who is ANYBODY and role != "reader"):
             raise Denied(
                 401,
                 f"This needs a token with the role {role}.",

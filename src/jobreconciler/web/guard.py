@@ -5,19 +5,23 @@ Plain ASGI, so that streamed answers stream. Never reads a body.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobreconciler.errors import JobReconcilerError
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.web.auth import Access, check_origin
-from jobreconciler.web.problems import Denied, of_error
+from jobreconciler.web.problems import Denied, of_error, unexpected
 
 MAX_BODY: Final = 64 * 1024
 """Bytes. What operators send is small, and it is parsed on the loop."""
+
+_LENGTH: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -46,7 +50,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status: int | None = None
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -60,15 +64,16 @@ class Guard:
 
         try:
             self._admit(scope)
-        except JobReconcilerError as error:
-            answer = of_error(error)
-            await answer(scope, receive, send_guarded)
-        else:
             await self.app(scope, receive, send_guarded)
+        except Exception as error:
+            answer = _answer_to(scope, error)
+            if status is not None:
+                raise  # Half an answer is out: all that is left is to break the connection.
+            await answer(scope, receive, send_guarded)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
-            self.metrics.http_request(scope["method"], route, status, seconds)
+            self.metrics.http_request(scope["method"], route, status or 500, seconds)
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -78,7 +83,13 @@ class Guard:
         if "transfer-encoding" in headers:
             raise Denied(411, "A body needs a Content-Length here.", reason="LengthRequired")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY:
+        if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY:
             raise Denied(
                 413, f"A body may have at most {MAX_BODY} bytes here.", reason="BodyTooLarge"
             )
+
+
+def _answer_to(scope: Scope, error: Exception) -> Response:
+    if isinstance(error, JobReconcilerError):
+        return of_error(error)
+    return unexpected(scope["method"], scope["path"], error)

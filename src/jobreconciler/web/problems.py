@@ -95,7 +95,7 @@ def of_error(error: JobReconcilerError) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of this app a problem document."""
+    """Make every error that is raised on purpose a problem document; Guard does the others."""
 
     @app.exception_handler(JobReconcilerError)
     async def known(_: Request, error: JobReconcilerError) -> Response:
@@ -121,17 +121,13 @@ def install(app: FastAPI) -> None:
         reason = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
         return problem(error.status_code, detail, reason=reason, hint=hint, headers=error.headers)
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        log.error(
-            "a request failed unexpectedly",
-            method=request.method,
-            path=request.url.path,
-            exc_info=error,
-        )
-        return problem(
-            500,
-            "The daemon made a mistake while answering; its log has the details.",
-            reason="InternalError",
-            hint="Please report it with the log lines of this moment.",
-        )
+
+def unexpected(method: str, path: str, error: Exception) -> Response:
+    """The answer where we made a mistake; the log gets what the caller must not see."""
+    log.error("a request failed unexpectedly", method=method, path=path, exc_info=error)
+    return problem(
+        500,
+        "The daemon made a mistake while answering; its log has the details.",
+        reason="InternalError",
+        hint="Please report it with the log lines of this moment.",
+    )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Depends, Query, Request
 
 from jobreconciler.core import views
-from jobreconciler.core.render_tree import PHASE_OF_STATUS, Card
+from jobreconciler.core.render_tree import Card
 from jobreconciler.errors import NotFound
 from jobreconciler.model.execution import Execution
 from jobreconciler.model.job import StoredJob
@@ -103,7 +103,7 @@ def execution_or_not_found(service: Service, execution_id: str) -> Execution:
 def cards(service: Service, jobs: Sequence[StoredJob]) -> list[Card]:
     """What is known of each of these jobs, in a few reads for all of them together."""
     ids = [job.job_id for job in jobs]
-    latest = latest_executions(service, ids)
+    latest = service.store.latest_executions(ids)
     slots = service.next_slots(ids)
     return [
         Card(
@@ -116,16 +116,6 @@ def cards(service: Service, jobs: Sequence[StoredJob]) -> list[Card]:
         )
         for job in jobs
     ]
-
-
-def latest_executions(service: Service, job_ids: Sequence[str]) -> dict[str, Execution]:
-    """Each job's newest execution that ran, runs or waits to; missed and skipped don't count."""
-    found: dict[str, Execution] = {}
-    for job_id in job_ids:
-        page = service.store.executions(job_id, limit=1, statuses=PHASE_OF_STATUS)
-        if page.items:
-            found[job_id] = page.items[0]
-    return found
 
 
 def job_views(service: Service, page: Page[StoredJob]) -> dict[str, Any]:
