@@ -272,16 +272,22 @@ def _first(bits: int) -> int:
 
 
 def _bits(kind: int, field: Field) -> int:
-    return _expanded(kind, field.plain) if field.plain else 0
+    bits = 0
+    for item in field.plain.split(",") if field.plain else ():
+        bits |= _expanded(kind, item)
+    return bits
 
 
 @lru_cache(maxsize=8192)
-def _expanded(kind: int, plain: str) -> int:
-    """What croniter reads in one field, as bits. `l` is kept apart, as it has no fixed day."""
+def _expanded(kind: int, item: str) -> int:
+    """What croniter reads in one item of a field, as bits; `l` has none, as it has no fixed day.
+
+    By item rather than by field, since a fleet's fields are made of few items.
+    """
     from croniter import croniter
 
     low, high = _RANGES[kind]
-    fields, _ = croniter.expand(_TEMPLATES[kind].format(plain))
+    fields, _ = croniter.expand(_TEMPLATES[kind].format(item))
     values = fields[kind - 1]
     if values == ["*"]:
         return (2 << high) - (1 << low)

@@ -178,7 +178,7 @@ def _read_field(kind: int, text: str) -> Field:
             elif kind == _WEEKDAY and (found := _NTH.fullmatch(item)):
                 nth.append(_read_nth(found))
             else:
-                spans += _read_item(_KINDS[kind], item)
+                spans += _read_item(kind, item)
         except InvalidSchedule as problem:
             problem.column = offset
             raise
@@ -207,8 +207,10 @@ def _read_nth(found: re.Match[str]) -> tuple[int, int]:
     return day, int(found[2])
 
 
-def _read_item(kind: Kind, item: str) -> list[tuple[int, int, int]]:
+@lru_cache(maxsize=8192)
+def _read_item(which: int, item: str) -> tuple[tuple[int, int, int], ...]:
     """One item of a list as (low, high, step); two of them where a range ends in 7, Sunday."""
+    kind = _KINDS[which]
     found = _ITEM.fullmatch(item)
     if found is None:
         raise unreadable_item(kind, item)
@@ -236,14 +238,13 @@ def _read_item(kind: Kind, item: str) -> list[tuple[int, int, int]]:
             f" so only {low} would ever match",
             f"Write {low} if that is meant; a step starts anew at each range's start.",
         )
-    return _sunday_is_zero(low, high, step) if kind.name == "day-of-week" else [(low, high, step)]
+    return _split_at_sunday(low, step) if high == 7 and which == _WEEKDAY else ((low, high, step),)
 
 
-def _sunday_is_zero(low: int, high: int, step: int) -> list[tuple[int, int, int]]:
-    if high < 7:
-        return [(low, high, step)]
-    spans = [(0, 0, 1)] if (7 - low) % step == 0 else []
-    return spans if low == 7 else [(low, 6, step), *spans]
+def _split_at_sunday(low: int, step: int) -> tuple[tuple[int, int, int], ...]:
+    """A range from `low` to 7 with that 7 as 0."""
+    sunday = ((0, 0, 1),) if (7 - low) % step == 0 else ()
+    return sunday if low == 7 else ((low, 6, step), *sunday)
 
 
 def _value(kind: Kind, text: str, item: str = "") -> int:
