@@ -88,6 +88,7 @@ def open_store(
     return opened(
         settings.store,
         settings.state_dir,
+        SystemClock(),
         instance=settings.instance,
         on_death=on_death,
         read_only=read_only,
@@ -95,7 +96,7 @@ def open_store(
 
 
 def make_executor(
-    settings: Settings, job_types: JobTypes, clock: Clock, on_error: Callable[[str], None]
+    settings: Settings, job_types: JobTypes, clock: Clock, on_error: Callable[[str, BaseException], None]
 ) -> LocalExecutor:
     from jobreconciler.execute.local import LocalExecutor
 

@@ -36,7 +36,7 @@ from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.settings import Settings
 from jobreconciler.source.watch import watch
-from jobreconciler.tokens import first_token, is_loopback
+from jobreconciler.tokens import is_loopback, leave_first_token
 from jobreconciler.web.app import create_app
 from jobreconciler.web.auth import Access
 
@@ -62,7 +62,7 @@ class Daemon:
             settings, on_death=lambda error: loop.call_soon_threadsafe(self._store_died, error)
         )
         self.source = make_source(settings, self.metrics.git_operation)
-        self.executor = make_executor(settings, self.job_types, self.clock, self.metrics.loop_error)
+        self.executor = make_executor(settings, self.job_types, self.clock, self._executor_failed)
         self.reconciler = make_reconciler(
             settings,
             self.source,
@@ -89,6 +89,10 @@ class Daemon:
         """Without its writer the daemon can record nothing: it ends, and what runs goes on."""
         self.failed = error
         self.stopping.set()
+
+    def _executor_failed(self, what: str, error: BaseException) -> None:
+        self.metrics.loop_error("execute")
+        log.error("executor_failed", what=what, error=f"{type(error).__name__}: {error}")
 
     # ------------------------------------------------------------------------- ports.Service
 
@@ -177,14 +181,21 @@ class Daemon:
 
     def _access(self) -> Access:
         loopback = is_loopback(self.settings.listen_host)
-        if not loopback and not self.store.has_tokens():
+        if not loopback and not any(
+            not token.first_start and token.revoked_at is None
+            for token in self.store.list_tokens()
+        ):
             raise Refused(
                 f"{self.settings.listen} can be reached from other machines, and no token exists",
                 hint="`jobreconciler token create NAME --role operator` first, or listen on "
                 "127.0.0.1",
             )
-        token = first_token(self.settings.operator_token_file) if loopback else None
-        return Access(self.store, loopback=loopback, operator_token=token)
+        leave_first_token(
+            self.settings.operator_token_file,
+            lambda token: self.store.check_token(token) is not None,
+            lambda: self.store.create_token("first-start", "operator", first_start=True).result(),
+        )
+        return Access(self.store, loopback=loopback)
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -218,14 +229,13 @@ class Daemon:
         self._tasks.append(asyncio.create_task(self.supervisor.keep(name, body), name=name))
 
     async def _watch(self) -> None:
-        """Refs move: look at once. When watching cannot go on, the poll still finds changes."""
-        while not self.stopping.is_set():
-            paths = await asyncio.to_thread(self.source.watch_paths)
-            if paths:
-                async for _ in watch(paths, self.stopping):
-                    self.reconciling.wake("watch")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), self.settings.poll_interval)
+        """Refs move: look at once. Ends for a remote; the poll finds what no watch tells."""
+        async for _ in watch(self.source.watch_paths, self.stopping, self._watch_failed):
+            self.reconciling.wake("watch")
+
+    def _watch_failed(self, error: str) -> None:
+        self.metrics.loop_error("watch")
+        log.warning("watch_failed", error=error)
 
     async def _shut_down(self, server: uvicorn.Server, web: asyncio.Task[None]) -> None:
         """Stop admitting, leave children running (or wait for them, draining), flush, end."""

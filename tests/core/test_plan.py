@@ -45,10 +45,9 @@ def job(
         environments=environments,
         enabled=enabled,
         depends_on=needs,
-        id_at=(2, 7),
         depends_at=tuple((9, 9) for _ in needs),
     )
-    return DesiredFile(where, desired.blob, desired, (), id)
+    return DesiredFile(where, desired.blob, desired, (), id, (2, 7))
 
 
 def broken(path: str, id: str | None = None) -> DesiredFile:
