@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,17 @@ def clock() -> FixedClock:
     return FixedClock()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory whose store has its tables; making them for each test takes long."""
+    state = tmp_path_factory.mktemp("empty") / "state"
+    open_store(None, state, FixedClock()).close()
+    return state
+
+
 @pytest.fixture
-def store(tmp_path: Path, clock: FixedClock) -> Iterator[SqlStore]:
+def store(tmp_path: Path, clock: FixedClock, empty_store: Path) -> Iterator[SqlStore]:
+    shutil.copytree(empty_store, tmp_path / "state")
     opened = open_store(None, tmp_path / "state", clock)
     yield opened
     opened.close()

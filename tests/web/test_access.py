@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.store.store import SqlStore
@@ -229,7 +230,9 @@ class TestProblems:
         self, client: Client, daemon: Daemon, operator: dict[str, str]
     ) -> None:
         daemon.hindrance = RuntimeError("internal detail")
-        answer = client.post("/api/v1/jobs/nightly/trigger", json={}, headers=operator)
+        with capture_logs() as logged:
+            answer = client.post("/api/v1/jobs/nightly/trigger", json={}, headers=operator)
+        assert [line["exc_info"] for line in logged] == [daemon.hindrance]
         assert answer.status_code == 500
         assert answer.json()["reason"] == "InternalError"
         assert "internal detail" not in answer.text
