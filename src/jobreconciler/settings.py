@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -78,6 +77,12 @@ def _default_max_running() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def _host_name() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
 class Settings(BaseModel):
     """Everything a command or the daemon can be told. `poll_interval` is in seconds."""
 
@@ -97,7 +102,7 @@ class Settings(BaseModel):
     require_fast_forward: bool = False
     working_tree: bool = False
     poll_interval: Annotated[float, BeforeValidator(_seconds), Field(ge=1, le=86_400)] = 30.0
-    instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=255)
+    instance: str = Field(default_factory=_host_name, min_length=1, max_length=255)
     drain: bool = Field(default_factory=lambda: os.getpid() == 1)
     secrets_dir: Path | None = None
     concurrency_groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)

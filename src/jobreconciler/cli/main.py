@@ -7,6 +7,7 @@ so that `jobreconciler --help` imports none of them.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -98,6 +99,9 @@ class Verbs(TyperGroup):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; `sys.exit` gets it from the entry point."""
+    # What a file means must not depend on which pydantic plugins happen to be installed; looking
+    # for them also takes as long as validating a file.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         result = _program().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)

@@ -18,10 +18,8 @@ def local_root(settings: Settings) -> Path:
     start = Path(settings.repo).expanduser()
     if not start.is_dir():
         raise Refused(f"there is no directory {start}", hint="name the repository with --repo")
-    if (start / settings.jobs_dir).is_dir():
-        return start
-    for folder in (start.absolute(), *start.absolute().parents):
-        if (folder / ".git").exists():
+    for folder in (start, *start.absolute().parents):
+        if (folder / settings.jobs_dir).is_dir() or (folder / ".git").exists():
             return folder
     return start
 

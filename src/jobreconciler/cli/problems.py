@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
 
 from jobreconciler import __version__
 from jobreconciler.cli.output import styled
@@ -124,6 +122,8 @@ def _said(problem: Problem) -> str:
 
 def fingerprints(problems: Sequence[Problem]) -> list[str]:
     """One each, unique, and the same when lines move: the place is the path, not the line."""
+    from hashlib import sha256
+
     seen: dict[str, int] = {}
     prints = []
     for problem in problems:
@@ -184,6 +184,8 @@ def _words(code: str) -> str:
 
 
 def _sarif_result(problem: Problem, rule: int, fingerprint: str) -> dict[str, Any]:
+    from urllib.parse import quote
+
     physical: dict[str, Any] = {"artifactLocation": {"uri": quote(problem.file)}}
     if problem.line:
         region = {"startLine": problem.line}
