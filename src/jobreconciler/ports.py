@@ -124,7 +124,9 @@ class Provenancer(Protocol):
 class Loader(Protocol):
     """Reads job files. Pure work: may run in a child process."""
 
-    version: str
+    @property
+    def version(self) -> str:
+        """Another one means that the same bytes may be read differently."""
 
     def load(
         self, entries: Sequence[Entry], contents: Mapping[str, bytes], defaults: Entry | None
