@@ -42,9 +42,9 @@ def plan_text(plan: Json, page: Page) -> str:
         lines += ["", page.styled("Errors", "bold")]
         for error in loose:
             lines += page.below(error_line(error), "  ")
-    if plan["impact"]:
+    if sentences(plan):
         lines += ["", page.styled("Fleet", "bold")]
-        for said in plan["impact"]:
+        for said in sentences(plan):
             lines += page.below(said, "  ")
     lines += ["", summary_line(plan)]
     for problem in stops(plan):
@@ -65,6 +65,12 @@ def summary_line(plan: Json) -> str:
     return ", ".join(said) or "no jobs"
 
 
+def sentences(item: Json) -> Sequence[str]:
+    """What the plan, or one change of it, does to schedules."""
+    impact = item["impact"]
+    return impact["text"] if impact else ()
+
+
 def stops(plan: Json) -> list[str]:
     """Why applying would not do all of this."""
     said = []
@@ -80,7 +86,7 @@ def stops(plan: Json) -> list[str]:
 
 def loose_errors(plan: Json) -> list[Json]:
     """Errors of files that hold no job: those are not shown beside a change."""
-    shown = {id_ for change in plan["changes"] for id_ in map(error_line, change["errors"])}
+    shown = {line for change in plan["changes"] for line in map(error_line, change["errors"])}
     return [error for error in plan["errors"] if error_line(error) not in shown]
 
 
@@ -104,10 +110,10 @@ def _change_lines(change: Json, page: Page) -> list[str]:
     lines = [f"{line}  {page.styled(shown, 'dim')}" if shown else line]
     if change["action"] not in {"create", "restore", "delete"}:
         lines += _field_lines(change["fields"], page)
-    for said in change["impact"]:
+    for said in sentences(change):
         lines += page.below(said)
-    if change["reason"] and not change["errors"]:
-        lines += page.below(change["reason"])
+    if change["message"] and not change["errors"]:
+        lines += page.below(change["message"])
     for error in change["errors"]:
         lines += page.below(error_line(error))
     return lines
@@ -145,7 +151,8 @@ def plan_markdown(plan: Json) -> str:
     loose = loose_errors(plan)
     if loose:
         lines += ["", "**Errors**", "", *(f"- {code(error_line(error))}" for error in loose)]
-    lines += ["", *(f"- {code(said)}" for said in plan["impact"])] if plan["impact"] else []
+    fleet = [f"- {code(said)}" for said in sentences(plan)]
+    lines += ["", "**Fleet**", "", *fleet] if fleet else []
     return _within_limit("\n".join(lines), [_details(change) for change in plan["changes"]])
 
 
@@ -172,10 +179,10 @@ def _markdown_row(change: Json) -> str:
 
 
 def _details(change: Json) -> str:
-    lines = [f"- {code(said)}" for said in change["impact"]]
+    lines = [f"- {code(said)}" for said in sentences(change)]
     lines += [f"- {code(error_line(error))}" for error in change["errors"]]
-    if change["reason"] and not change["errors"]:
-        lines.append(f"- {code(change['reason'])}")
+    if change["message"] and not change["errors"]:
+        lines.append(f"- {code(change['message'])}")
     if change["fields"] and change["action"] not in {"create", "restore", "delete"}:
         lines += ["", "| field | old | new |", "|---|---|---|"]
         lines += [_field_row(field) for field in change["fields"]]
