@@ -193,6 +193,8 @@ def _read_ended(run: str, result: dict[str, Any], offset: int, limit: int) -> Ch
     if head <= offset < head + dropped:
         skipped = head + dropped - offset
         offset = head + dropped
+    if offset >= total:
+        return Chunk(b"", offset, skipped, True)
     if offset < head:
         data = _read(path, offset, min(limit, head - offset))
     else:

@@ -68,6 +68,9 @@ class Mask:
 
     def _emit(self, data: bytes, end: int) -> bytes:
         """Masks `data[:end]`, keeps the rest, and remembers a mask that reaches into the rest."""
+        if end == 0:
+            self._held = data
+            return b""
         out = []
         position = 0
         covered = 0

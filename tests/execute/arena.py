@@ -1,0 +1,187 @@
+"""Real child processes for tests: an executor in a directory of its own, and launches for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobreconciler.clock import SystemClock
+from jobreconciler.execute import processes, spool
+from jobreconciler.execute.local import LocalExecutor
+from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome, Trigger
+from jobreconciler.ports import Started
+
+HANG = 60.0
+"""Seconds after which a test is taken to hang; never a measure of speed."""
+ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/", "DAEMON_TOKEN": "daemon-token-value"}
+
+
+def shell(script: str, **parameters: Any) -> dict[str, Any]:
+    return {"shell": script, **parameters}
+
+
+def python(code: str) -> dict[str, Any]:
+    return {"argv": [sys.executable, "-c", code]}
+
+
+class Arena:
+    """Executors over one state directory, and what the tests ask of them."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.errors: list[tuple[str, BaseException]] = []
+        self.run_id = uuid.uuid4().hex[:12]
+        self._count = 0
+
+    @contextlib.asynccontextmanager
+    async def executor(
+        self,
+        *,
+        secrets_dir: Path | None = None,
+        environ: Mapping[str, str] = ENVIRON,
+        drain: bool = False,
+    ) -> AsyncIterator[LocalExecutor]:
+        executor = LocalExecutor(
+            self.state_dir,
+            load_job_types(),
+            SystemClock(),
+            secrets_dir=secrets_dir,
+            environ=environ,
+            on_error=lambda what, error: self.errors.append((what, error)),
+        )
+        try:
+            yield executor
+        finally:
+            await executor.close(drain=drain)
+
+    def launch(
+        self,
+        parameters: dict[str, Any],
+        *,
+        job_type: str = "command",
+        trigger: Trigger | None = None,
+        dry_run: bool = False,
+        attempt: int = 1,
+        **limits: Any,
+    ) -> Launch:
+        self._count += 1
+        config = {
+            "meta": {"id": "a-job"},
+            "payload": {"jobType": job_type, "limits": {"killGraceSeconds": 5, **limits}},
+        }
+        return Launch(
+            execution_id=f"{self.run_id}-{self._count}",
+            job_id="a-job",
+            attempt=attempt,
+            config=config,
+            parameters=parameters,
+            trigger=trigger or Trigger("manual", actor="someone"),
+            revision="f" * 40,
+            dry_run=dry_run,
+        )
+
+    async def outcome(
+        self, executor: LocalExecutor, parameters: dict[str, Any], **kw: Any
+    ) -> Outcome:
+        """Starts one run and waits for its end."""
+        await executor.start(self.launch(parameters, **kw))
+        return await next_end(executor)
+
+    def once(self, parameters: dict[str, Any], **kw: Any) -> Outcome:
+        """One run in an executor of its own."""
+        options = {key: kw.pop(key) for key in ("secrets_dir", "environ") if key in kw}
+
+        async def one() -> Outcome:
+            async with self.executor(**options) as executor:
+                return await self.outcome(executor, parameters, **kw)
+
+        return within(one())
+
+    def output(self, number: int = 1, attempt: int = 1) -> str:
+        path = self.directory(number, attempt) / "output"
+        return path.read_text() if path.exists() else ""
+
+    def directory(self, number: int = 1, attempt: int = 1) -> Path:
+        return self.state_dir / "runs" / f"{self.run_id}-{number}" / str(attempt)
+
+    def left_over(self) -> list[int]:
+        """Processes that carry the mark of one of this arena's runs."""
+        mark = f"{processes.MARKER}={self.run_id}-".encode()
+        return [pid for pid in pids() if mark in _environment(pid)]
+
+    def supervisors(self) -> list[int]:
+        """Processes that claimed one of this arena's runs and still live."""
+        found = []
+        for run in self.state_dir.glob("runs/*/*"):
+            held = spool.claimed(str(run))
+            if held is not None and processes.is_alive(*held[1:]):
+                found.append(held[1])
+        return found
+
+
+def within(work: Coroutine[Any, Any, Any]) -> Any:
+    async def guarded() -> Any:
+        return await asyncio.wait_for(work, HANG)
+
+    return asyncio.run(guarded())
+
+
+async def next_end(executor: LocalExecutor) -> Outcome:
+    return (await anext(executor.finished())).outcome
+
+
+async def eventually(holds: Callable[[], Any]) -> Any:
+    """Waits until it holds and returns it; only the hang guard ends the waiting otherwise."""
+    while not (held := holds()):
+        await asyncio.sleep(0.01)
+    return held
+
+
+def eventually_now(holds: Callable[[], Any]) -> Any:
+    until = time.monotonic() + HANG
+    while not (held := holds()):
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.01)
+    return held
+
+
+def pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def execution(launch: Launch, started: Started, **changed: Any) -> Execution:
+    """What the store holds of a run that was started."""
+    attempt = Attempt(
+        number=started.attempt,
+        started_at=started.started_at,
+        pid=started.pid,
+        pid_started=started.pid_started,
+        boot_id=started.boot_id,
+    )
+    values: dict[str, Any] = {
+        "id": launch.execution_id,
+        "job_id": launch.job_id,
+        "status": "running",
+        "trigger": launch.trigger,
+        "queued_at": started.started_at,
+        "revision": launch.revision,
+        "generation": 1,
+        "config_digest": "d",
+        "attempts": (attempt,),
+    }
+    return Execution(**{**values, **changed})
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,257 @@
+"""A daemon that is gone: its runs go on, and the next daemon takes them over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from execute.arena import Arena, eventually, execution, next_end, shell, within
+from jobreconciler.execute import processes, spool
+from jobreconciler.model.execution import Attempt, Execution, Trigger
+from jobreconciler.ports import Started
+
+DAEMON = """
+import asyncio, json, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from execute.arena import Arena
+
+async def main():
+    arena = Arena(Path(sys.argv[2]))
+    arena.run_id = sys.argv[3]
+    async with arena.executor() as executor:
+        for script in sys.argv[4:]:
+            started = await executor.start(arena.launch({"shell": script}))
+            print(json.dumps([started.execution_id, started.pid, started.pid_started,
+                              started.boot_id]), flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def killed_daemon(arena: Arena, *scripts: str) -> list[Execution]:
+    """Starts runs from a real process, then kills that with SIGKILL; what its store would hold."""
+    daemon = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            DAEMON,
+            str(Path(__file__).parents[1]),
+            str(arena.state_dir),
+            arena.run_id,
+            *scripts,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert daemon.stdout is not None
+    try:
+        lines = [json.loads(daemon.stdout.readline()) for _ in scripts]
+    finally:
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+        daemon.stdout.close()
+    return [stored(*line) for line in lines]
+
+
+def stored(
+    execution_id: str, pid: int, pid_started: int, boot_id: str, number: int = 1
+) -> Execution:
+    from datetime import UTC, datetime
+
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    attempt = Attempt(number, at, pid=pid, pid_started=pid_started, boot_id=boot_id)
+    return Execution(
+        id=execution_id,
+        job_id="a-job",
+        status="running",
+        trigger=Trigger("schedule", slot=at),
+        queued_at=at,
+        revision="f" * 40,
+        generation=1,
+        config_digest="d",
+        attempts=(attempt,),
+    )
+
+
+def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
+    arena: Arena, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    script = f"echo before; until [ -e {gate} ]; do sleep 0.01; done; echo after; exit 7"
+    left = killed_daemon(arena, script)
+
+    async def adopt() -> None:
+        async with arena.executor() as executor:
+            assert await executor.adopt(left) == [left[0].id]
+            assert executor.running() == 1
+            gate.touch()
+            outcome = await next_end(executor)
+            assert (outcome.status, outcome.exit_code) == ("failed", 7)
+
+    within(adopt())
+    assert arena.output() == "before\nafter\n"
+
+
+def test_a_run_that_ended_while_no_daemon_was_there_is_told_too(arena: Arena) -> None:
+    left = killed_daemon(arena, "sleep 0.2; exit 4", 'echo \'{"result": {"rows": 3}}\' >&3')
+
+    async def adopt() -> None:
+        await eventually(lambda: len([*arena.state_dir.glob("runs/*/*/result.json")]) == 2)
+        await eventually(lambda: not arena.supervisors())
+        async with arena.executor() as executor:
+            assert await executor.adopt(left) == []
+            ends = executor.finished()
+            found = {}
+            for _ in left:
+                one = await anext(ends)
+                found[one.execution_id] = one.outcome
+            assert found[left[0].id].exit_code == 4
+            assert found[left[1].id].result == {"rows": 3}
+
+    within(adopt())
+
+
+def test_limits_hold_while_no_daemon_is_there(arena: Arena) -> None:
+    async def leave() -> Execution:
+        async with arena.executor() as executor:
+            launch = arena.launch(shell("sleep 600"), timeoutSeconds=0.5)
+            return execution(launch, await executor.start(launch))
+
+    left = within(leave())
+
+    async def adopt() -> str:
+        await eventually(lambda: [*arena.state_dir.glob("runs/*/*/result.json")])
+        async with arena.executor() as executor:
+            await executor.adopt([left])
+            return (await next_end(executor)).status
+
+    assert within(adopt()) == "timed_out"
+
+
+def test_an_adopted_run_can_be_stopped_and_shows_its_progress(arena: Arena) -> None:
+    left = killed_daemon(
+        arena, """echo '{"progress": {"done": 2, "total": 5}}' >&3; echo up; sleep 600"""
+    )
+
+    async def adopt() -> None:
+        async with arena.executor() as executor:
+            await executor.adopt(left)
+            live = await eventually(
+                lambda: (seen := executor.live(left[0].id)) and seen.progress and seen
+            )
+            assert live.progress == (2, 5)
+            assert await executor.stop(left[0].id, "cancelled")
+            assert (await next_end(executor)).status == "cancelled"
+            assert executor.live(left[0].id) is None
+
+    within(adopt())
+
+
+def test_adopting_what_runs_here_already_tells_its_end_once(arena: Arena, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    left = killed_daemon(arena, f"until [ -e {gate} ]; do sleep 0.01; done")
+
+    async def adopt() -> int:
+        async with arena.executor() as executor:
+            assert await executor.adopt(left) == [left[0].id]
+            assert await executor.adopt(left) == []
+            gate.touch()
+            ends = executor.finished()
+            await anext(ends)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(ends), 0.2)
+            return executor.running()
+
+    assert within(adopt()) == 0
+
+
+def test_the_supervisor_was_killed_with_the_daemon(arena: Arena) -> None:
+    left = killed_daemon(arena, "echo up; setsid sleep 600 & sleep 600")
+    (attempt,) = left[0].attempts
+
+    async def adopt() -> None:
+        await eventually(arena.output)
+        assert attempt.pid is not None
+        os.kill(attempt.pid, signal.SIGKILL)
+        async with arena.executor() as executor:
+            await executor.adopt(left)
+            outcome = await next_end(executor)
+            assert (outcome.status, outcome.error) == ("lost", "its supervisor is gone")
+            assert arena.left_over() == []
+
+    within(adopt())
+
+
+@pytest.mark.parametrize("wrong", ["pid_started", "boot_id"])
+def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wrong: str) -> None:
+    foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        found = processes.stat(foreign.pid)
+        assert found is not None
+        identity: dict[str, Any] = {"pid_started": found.started, "boot_id": processes.boot_id()}
+        identity[wrong] = {"pid_started": found.started - 1, "boot_id": "another-boot"}[wrong]
+
+        async def adopt() -> None:
+            async with arena.executor() as executor:
+                one = stored("gone", foreign.pid, identity["pid_started"], identity["boot_id"])
+                assert await executor.adopt([one]) == []
+                assert (await next_end(executor)).status == "lost"
+
+        within(adopt())
+        assert processes.is_alive(foreign.pid, found.started)
+    finally:
+        foreign.kill()
+        foreign.wait()
+
+
+def test_the_claim_in_the_spool_counts_more_than_what_the_store_says(arena: Arena) -> None:
+    left = killed_daemon(arena, "echo up; sleep 600")
+    (attempt,) = left[0].attempts
+    wrong = replace(left[0], attempts=(replace(attempt, pid=1, pid_started=1),))
+
+    async def adopt() -> None:
+        async with arena.executor() as executor:
+            await eventually(arena.output)
+            assert await executor.adopt([wrong]) == [wrong.id]
+            assert await executor.stop(wrong.id, "cancelled")
+            assert (await next_end(executor)).status == "cancelled"
+
+    within(adopt())
+
+
+def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
+    async def adopt() -> str:
+        run = Path(spool.directory(str(arena.state_dir), "broken", 1))
+        run.mkdir(parents=True)
+        (run / "result.json").write_text("{")
+        async with arena.executor() as executor:
+            await executor.adopt([stored("broken", 2**22, 5, processes.boot_id())])
+            status = (await next_end(executor)).status
+        assert [what for what, _ in arena.errors] == ["settling execution broken"]
+        arena.errors.clear()
+        return status
+
+    assert within(adopt()) == "lost"
+
+
+def test_only_what_runs_is_adopted(arena: Arena) -> None:
+    async def adopt() -> int:
+        async with arena.executor() as executor:
+            at = Started("queued", 1, stored("x", 1, 1, "b").queued_at, 1, 1, "b")
+            launch = arena.launch(shell("true"))
+            queued = execution(launch, at, status="queued", attempts=())
+            assert await executor.adopt([queued]) == []
+            return executor.running()
+
+    assert within(adopt()) == 0
