@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
-
-from jobreconciler.core.audit import GENESIS, canonical_instant, hash_content
-from jobreconciler.model.change import AppliedChange, ChangelogRow, FieldChange, ReconcileRecord
+from jobreconciler.core.audit import GENESIS, CanonicalRow, canonical_instant
+from jobreconciler.model.change import (
+    AppliedChange,
+    ChangelogRow,
+    FieldChange,
+    Provenance,
+    ReconcileRecord,
+)
 from jobreconciler.model.desired import Commit
 from jobreconciler.model.views import Page
 from jobreconciler.store import tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
-from jobreconciler.store.rows import instant, storable, storable_or_none, to_json
-from jobreconciler.store.sql import Row, Statement, Tx, chunks, columns, insert
+from jobreconciler.store.rows import instant, quoted, storable, storable_or_none, to_json
+from jobreconciler.store.sql import Row, Statement, Tx, columns, insert
 
 _HEAD = Statement("SELECT sequence, hash FROM changelog ORDER BY sequence DESC LIMIT 1")
 _INSERT = insert(tables.changelog)
@@ -34,6 +38,9 @@ _RECONCILES = Statement(
     "SELECT id, revision, started_at, finished_at, result, trigger, summary, error "
     "FROM reconciles WHERE id < :before ORDER BY id DESC LIMIT :limit"
 )
+_GENERATIONS = Statement(
+    "SELECT job_id, max(generation) FROM changelog WHERE job_id IN {ids} GROUP BY job_id"
+)
 _NEWEST = 2**62
 _JSON_COLUMNS = ("commits", "author", "committer", "reviewers", "fields")
 
@@ -48,13 +55,7 @@ def last_generations(tx: Tx, job_ids: Collection[str]) -> dict[str, int]:
     """The last generation of jobs that once were here, also when their rows are gone."""
     if not job_ids or head(tx)[0] == 0:
         return {}
-    table = tables.changelog.c
-    newest = select(table.job_id, func.max(table.generation)).group_by(table.job_id)
-    return {
-        job_id: generation
-        for chunk in chunks(job_ids)
-        for job_id, generation in tx.select(newest.where(table.job_id.in_(chunk)))
-    }
+    return dict(tx.all(_GENERATIONS, {"ids": tx.ids(job_ids)}))
 
 
 def append(
@@ -64,92 +65,96 @@ def append(
     if not changes:
         return ()
     sequence, previous_hash = head(tx)
-    applied_at = instant(at)
-    shared = {"appliedAt": canonical_instant(applied_at), "instance": storable(instance)}
-    rows: list[dict[str, Any]] = []
-    written: list[ChangelogRow] = []
+    batch = _Batch(instance, at)
     for change, generation in changes:
         sequence += 1
-        content = {
-            **_content(change, generation),
-            **shared,
+        previous_hash = batch.add(change, generation, sequence, previous_hash)
+    tx.many(_INSERT, batch.rows)
+    return tuple(batch.written)
+
+
+class _Batch:
+    """Rows that are written together. What many of them share is rendered once."""
+
+    def __init__(self, instance: str, at: int) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.written: list[ChangelogRow] = []
+        self._instance = storable(instance)
+        self._at = at
+        self._applied_at = instant(at)
+        self._canonical_at = quoted(canonical_instant(self._applied_at))
+        self._parts: dict[int, _Parts] = {}
+
+    def add(self, change: AppliedChange, generation: int, sequence: int, previous_hash: str) -> str:
+        """The new row's hash."""
+        parts = self._parts.get(id(change.provenance))
+        if parts is None:
+            parts = self._parts[id(change.provenance)] = _parts(change.provenance)
+        file, actor = storable(change.file), storable(change.actor)
+        fields = to_json([field.to_json() for field in change.fields]) if change.fields else "[]"
+        digest = CanonicalRow(
+            action=quoted(change.action),
+            actor=quoted(actor),
+            applied_at=self._canonical_at,
+            author=parts.columns["author"],
+            commits=parts.columns["commits"],
+            committer=parts.columns["committer"],
+            fields=fields,
+            file=quoted(file),
+            generation=str(generation),
+            instance=quoted(self._instance),
+            job_id=quoted(change.job_id),
+            message=parts.message,
+            previous_hash=quoted(previous_hash),
+            pull_request=parts.pull_request,
+            reviewers=parts.columns["reviewers"],
+            revision=quoted(change.revision),
+            sequence=str(sequence),
+            signature=parts.signature,
+        ).hash()
+        own: dict[str, Any] = {
             "sequence": sequence,
-            "previousHash": previous_hash,
+            "job_id": change.job_id,
+            "action": change.action,
+            "generation": generation,
+            "file": file,
+            "revision": change.revision,
+            "actor": actor,
+            "instance": self._instance,
+            "hash": digest,
+            "previous_hash": previous_hash,
         }
-        digest = hash_content(content)
-        rows.append(_columns_of(content, at, digest))
-        written.append(_as_row(change, content, applied_at, digest))
-        previous_hash = digest
-    tx.many(_INSERT, rows)
-    return tuple(written)
+        self.rows.append({**own, **parts.columns, "fields": fields, "applied_at": self._at})
+        self.written.append(
+            ChangelogRow(**own, **parts.values, fields=change.fields, applied_at=self._applied_at)
+        )
+        return digest
 
 
-def _content(change: AppliedChange, generation: int) -> dict[str, Any]:
-    """What the hash covers (see core/audit.py), as it will be read back."""
-    provenance = change.provenance
+class _Parts(NamedTuple):
+    """What all changes of one provenance share: as values, as columns, as canonical JSON."""
+
+    values: dict[str, Any]
+    columns: dict[str, Any]
+    message: str
+    pull_request: str
+    signature: str
+
+
+def _parts(provenance: Provenance) -> _Parts:
     decisive: Commit | None = provenance.commits[0] if provenance.commits else None
-    return {
-        "action": change.action,
-        "actor": storable(change.actor),
+    values = {
+        "commits": tuple(commit.revision for commit in provenance.commits),
         "author": decisive.author_json() if decisive else {},
-        "commits": [commit.revision for commit in provenance.commits],
         "committer": decisive.committer_json() if decisive else {},
-        "fields": [field.to_json() for field in change.fields],
-        "file": storable(change.file),
-        "generation": generation,
-        "jobId": change.job_id,
         "message": storable(decisive.message) if decisive else "",
-        "pullRequest": storable_or_none(provenance.pull_request),
-        "reviewers": list(provenance.reviewers),
-        "revision": change.revision,
+        "pull_request": storable_or_none(provenance.pull_request),
+        "reviewers": tuple(provenance.reviewers),
         "signature": storable_or_none(decisive.signature) if decisive else None,
     }
-
-
-def _columns_of(content: dict[str, Any], at: int, digest: str) -> dict[str, Any]:
-    return {
-        "sequence": content["sequence"],
-        "job_id": content["jobId"],
-        "action": content["action"],
-        "generation": content["generation"],
-        "file": content["file"],
-        "revision": content["revision"],
-        "message": content["message"],
-        "pull_request": content["pullRequest"],
-        "signature": content["signature"],
-        "applied_at": at,
-        "actor": content["actor"],
-        "instance": content["instance"],
-        "hash": digest,
-        "previous_hash": content["previousHash"],
-        **{name: to_json(content[name]) for name in _JSON_COLUMNS},
-    }
-
-
-def _as_row(
-    change: AppliedChange, content: dict[str, Any], applied_at: Any, digest: str
-) -> ChangelogRow:
-    return ChangelogRow(
-        sequence=content["sequence"],
-        job_id=content["jobId"],
-        action=content["action"],
-        generation=content["generation"],
-        file=content["file"],
-        revision=content["revision"],
-        commits=tuple(content["commits"]),
-        author=content["author"],
-        committer=content["committer"],
-        message=content["message"],
-        pull_request=content["pullRequest"],
-        reviewers=tuple(content["reviewers"]),
-        signature=content["signature"],
-        fields=change.fields,
-        applied_at=applied_at,
-        actor=content["actor"],
-        instance=content["instance"],
-        hash=digest,
-        previous_hash=content["previousHash"],
-    )
+    packed = {name: to_json(values[name]) for name in _JSON_COLUMNS if name in values}
+    texts = (to_json(values[name]) for name in ("message", "pull_request", "signature"))
+    return _Parts(values, {**values, **packed}, *texts)
 
 
 def page(tx: Tx, job_id: str | None, limit: int, cursor: str | None) -> Page[ChangelogRow]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
-
-from sqlalchemy import select
 
 from jobreconciler.model.change import AppliedChange, ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
@@ -25,10 +24,17 @@ from jobreconciler.store.rows import (
     storable_or_none,
     to_json,
 )
-from jobreconciler.store.sql import Statement, Tx, chunks, insert, overwrite
+from jobreconciler.store.sql import Statement, Tx, insert, overwrite
 
 _UPSERT = overwrite(tables.job_configs, "job_id", keep=("observed_generation", "created_at"))
-_NEW_STATE = insert(tables.job_states, "ON CONFLICT DO NOTHING")
+_NEW_STATES = Statement(
+    "INSERT INTO job_states (job_id, consecutive_failures) "
+    "SELECT job_id, 0 FROM job_configs WHERE job_id IN {ids} ON CONFLICT DO NOTHING"
+)
+_STORED = Statement(
+    "SELECT job_id, generation, digest, revision, deleted_at, enabled, schedule_enabled, "
+    "expression, timezone, schedule_since FROM job_configs WHERE job_id IN {ids}"
+)
 _DELETE = Statement(
     "UPDATE job_configs SET deleted_at = :at, updated_at = :at, revision = :revision, "
     "generation = :generation, row_digest = '' WHERE job_id = :job_id"
@@ -93,7 +99,8 @@ def _apply_changes(
     upserts: list[dict[str, Any]] = []
     deletes: list[dict[str, Any]] = []
     logged: list[tuple[AppliedChange, int]] = []
-    last = changelog.last_generations(tx, set(touched) - stored.keys())
+    new = set(touched) - stored.keys()
+    last = changelog.last_generations(tx, new)
     for change in change_set.changes:
         old = stored.get(change.job_id)
         if change.desired is not None:
@@ -121,8 +128,8 @@ def _apply_changes(
         if old is not None and not old.deleted:
             upserts.append(_config_row(job, old.revision, old.generation, old, at))
     tx.many(_UPSERT, upserts)
-    new = {row["job_id"] for row in upserts} - _with_state(tx, upserts)
-    tx.many(_NEW_STATE, [_empty_state(job_id) for job_id in sorted(new)])
+    if new:
+        tx.run(_NEW_STATES, {"ids": tx.ids(sorted(new))})
     tx.many(_DELETE, deletes)
     tx.many(_FORGET_CONDITIONS, [{"job_id": row["job_id"]} for row in deletes])
     return changelog.append(tx, logged, instance=instance, at=at)
@@ -156,7 +163,7 @@ def _config_row(
         "job_type": storable(job.job_type),
         "title": storable_or_none(meta.get("title")),
         "owner": storable_or_none(meta.get("owner")),
-        "tags": to_json(meta.get("tags") or []),
+        "tags": _tags_json(tuple(meta.get("tags") or ())),
         "schedule_enabled": bool(schedule) and schedule.get("isEnabled", True),
         "expression": storable_or_none(schedule.get("cronExpression")),
         "timezone": storable(schedule.get("timezone", "UTC")) if schedule else None,
@@ -171,6 +178,11 @@ def _config_row(
     row["schedule_since"] = _schedule_since(row, old, at)
     row["row_digest"] = row_digest(row)
     return row
+
+
+@lru_cache(maxsize=1024)
+def _tags_json(tags: tuple[str, ...]) -> str:
+    return to_json(tags)
 
 
 def _schedule_since(row: Mapping[str, Any], old: _Stored | None, at: int) -> int:
@@ -195,46 +207,13 @@ def _as_stored(row: Mapping[str, Any]) -> _Stored:
 
 
 def _stored(tx: Tx, job_ids: Iterable[str]) -> dict[str, _Stored]:
-    table = tables.job_configs.c
     found: dict[str, _Stored] = {}
-    for chunk in chunks(job_ids):
-        query = select(
-            table.job_id,
-            table.generation,
-            table.digest,
-            table.revision,
-            table.deleted_at,
-            table.enabled,
-            table.schedule_enabled,
-            table.expression,
-            table.timezone,
-            table.schedule_since,
-        ).where(table.job_id.in_(chunk))
-        for id_, generation, digest, revision, deleted, on, scheduled, *when in tx.select(query):
-            active = bool(on) and bool(scheduled)
-            found[id_] = _Stored(generation, digest, revision, deleted is not None, active, *when)
+    for id_, generation, digest, revision, deleted, on, scheduled, *when in tx.all(
+        _STORED, {"ids": tx.ids(job_ids)}
+    ):
+        active = bool(on) and bool(scheduled)
+        found[id_] = _Stored(generation, digest, revision, deleted is not None, active, *when)
     return found
-
-
-def _with_state(tx: Tx, rows: Collection[Mapping[str, Any]]) -> set[str]:
-    column = tables.job_states.c.job_id
-    return {
-        job_id
-        for chunk in chunks(row["job_id"] for row in rows)
-        for (job_id,) in tx.select(select(column).where(column.in_(chunk)))
-    }
-
-
-def _empty_state(job_id: str) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "watermark": None,
-        "last_execution_id": None,
-        "last_run_at": None,
-        "last_success_at": None,
-        "last_status": None,
-        "consecutive_failures": 0,
-    }
 
 
 def _apply_conditions(tx: Tx, change_set: ChangeSet) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import and_, or_, select
 
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
 from jobreconciler.model.views import Page
@@ -21,10 +21,21 @@ from jobreconciler.store.rows import (
     storable_or_none,
     to_json,
 )
-from jobreconciler.store.sql import Row, Tx, chunks
+from jobreconciler.store.sql import Row, Statement, Tx, columns
 
 _NAMES = tuple(column.name for column in tables.job_executions.columns)
-_ATTEMPT = tables.execution_attempts.c
+_SELECT = f"SELECT {columns(tables.job_executions)} FROM job_executions"
+_ONE = Statement(f"{_SELECT} WHERE id = :id")
+_UNFINISHED = Statement(f"{_SELECT} WHERE status IN ('queued', 'running') ORDER BY queued_at, id")
+_LATEST = Statement(
+    f"{_SELECT} WHERE id IN "
+    "(SELECT last_execution_id FROM job_states WHERE job_states.job_id IN {ids})"
+)
+_ATTEMPTS = Statement(
+    "SELECT execution_id, number, started_at, finished_at, exit_code, signal, error, pid, "
+    "pid_started, boot_id FROM execution_attempts WHERE execution_id IN {ids} "
+    "ORDER BY execution_id, number"
+)
 
 
 def execution_row(execution: Execution) -> dict[str, Any]:
@@ -149,45 +160,27 @@ def _pair(packed: str) -> tuple[int, int]:
 
 def _with_attempts(tx: Tx, rows: Sequence[Row]) -> list[Execution]:
     attempts: dict[str, list[Attempt]] = {}
-    for chunk in chunks(row[0] for row in rows):
-        query = (
-            select(
-                _ATTEMPT.execution_id,
-                _ATTEMPT.number,
-                _ATTEMPT.started_at,
-                _ATTEMPT.finished_at,
-                _ATTEMPT.exit_code,
-                _ATTEMPT.signal,
-                _ATTEMPT.error,
-                _ATTEMPT.pid,
-                _ATTEMPT.pid_started,
-                _ATTEMPT.boot_id,
-            )
-            .where(_ATTEMPT.execution_id.in_(chunk))
-            .order_by(_ATTEMPT.execution_id, _ATTEMPT.number)
-        )
-        for id_, number, started, finished, *rest in tx.select(query):
-            attempt = Attempt(number, instant(started), instant_or_none(finished), *rest)
-            attempts.setdefault(id_, []).append(attempt)
+    found = tx.all(_ATTEMPTS, {"ids": tx.ids(row[0] for row in rows)}) if rows else ()
+    for id_, number, started, finished, *rest in found:
+        attempt = Attempt(number, instant(started), instant_or_none(finished), *rest)
+        attempts.setdefault(id_, []).append(attempt)
     return [_read(row, tuple(attempts.get(row[0], ()))) for row in rows]
 
 
 def execution(tx: Tx, execution_id: str) -> Execution | None:
-    table = tables.job_executions
-    found = _with_attempts(tx, tx.select(select(table).where(table.c.id == execution_id)))
+    found = _with_attempts(tx, tx.all(_ONE, {"id": execution_id}))
     return found[0] if found else None
 
 
 def unfinished(tx: Tx) -> list[Execution]:
     """Oldest first: what a daemon that starts has to take over."""
-    table = tables.job_executions
-    query = (
-        select(table)
-        # Spelt as the partial index is, so that it is used.
-        .where(text("status IN ('queued', 'running')"))
-        .order_by(table.c.queued_at, table.c.id)
-    )
-    return _with_attempts(tx, tx.select(query))
+    return _with_attempts(tx, tx.all(_UNFINISHED))
+
+
+def latest(tx: Tx, job_ids: Collection[str]) -> dict[str, Execution]:
+    """Each job's newest execution that ran, runs or waits to, by job id."""
+    rows = tx.all(_LATEST, {"ids": tx.ids(job_ids)})
+    return {execution.job_id: execution for execution in _with_attempts(tx, rows)}
 
 
 def executions(
@@ -214,26 +207,3 @@ def executions(
         return Page(items)
     last: datetime = items[-1].queued_at
     return Page(items, write_cursor("executions", micros(last), items[-1].id))
-
-
-def latest(tx: Tx, job_ids: Collection[str]) -> dict[str, Execution]:
-    """Each job's newest execution that ran, runs or waits to, by job id."""
-    table, other = tables.job_executions, tables.job_executions.alias("other")
-    states = tables.job_states.c
-    newest = (
-        select(other.c.id)
-        .where(other.c.job_id == states.job_id, other.c.status.not_in(("missed", "skipped")))
-        .order_by(other.c.queued_at.desc(), other.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return {
-        found.job_id: found
-        for chunk in chunks(job_ids)
-        for found in _with_attempts(
-            tx,
-            tx.select(
-                select(table).where(table.c.id.in_(select(newest).where(states.job_id.in_(chunk))))
-            ),
-        )
-    }

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from jobreconciler.errors import JobReconcilerError, Stalled, Transient
+from jobreconciler.errors import Invalid, JobReconcilerError, Stalled, Transient
 
+_UNSTORABLE = "a value holds what no database can: NUL, half a character, or too large a number"
 _FREE_SPACE = "free some space where the store lies; nothing that was committed is lost"
 
 
@@ -20,6 +21,8 @@ def translate(error: BaseException) -> BaseException:
         return error
     if isinstance(error, sqlite3.Error):
         return _caused_by(error, _of_sqlite(error))
+    if isinstance(error, UnicodeEncodeError | OverflowError):
+        return _caused_by(error, Invalid(_UNSTORABLE))
     if type(error).__module__.partition(".")[0] == "psycopg":
         return _caused_by(error, _of_postgresql(error))
     return error
@@ -66,6 +69,8 @@ def _of_postgresql(error: Any) -> JobReconcilerError:
     text = " ".join(str(error).split())
     if is_lost_connection(error):
         return Transient(f"the connection to PostgreSQL is lost: {text}", reason="StoreUnreachable")
+    if type(error).__name__ == "DataError":
+        return Invalid(_UNSTORABLE)
     if state == "55P03" or state.startswith("40"):
         return Transient(
             "the store is locked by another session; nothing was written",

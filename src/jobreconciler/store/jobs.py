@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select
 
 from jobreconciler.errors import Invalid
 from jobreconciler.model.condition import Condition
@@ -15,7 +14,7 @@ from jobreconciler.model.views import JobQuery, Page
 from jobreconciler.store import tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
 from jobreconciler.store.rows import instant, instant_or_none, object_or_none
-from jobreconciler.store.sql import Row, Statement, Tx, chunks
+from jobreconciler.store.sql import Row, Statement, Tx
 
 _CONFIG = tables.job_configs.c
 _STATE = tables.job_states.c
@@ -49,26 +48,21 @@ _JOB = select(
     _STATE.last_status,
     _STATE.consecutive_failures,
 ).select_from(_JOINED)
-_SCHEDULE = (
-    select(
-        _CONFIG.job_id,
-        _CONFIG.generation,
-        _CONFIG.expression,
-        _CONFIG.timezone,
-        _CONFIG.jitter_seconds,
-        _CONFIG.catch_up,
-        _CONFIG.starting_deadline_seconds,
-        _STATE.watermark,
-        _CONFIG.schedule_since,
-    )
-    .select_from(_JOINED)
-    .where(
-        _CONFIG.deleted_at.is_(None),
-        _CONFIG.enabled,
-        _CONFIG.schedule_enabled,
-        _CONFIG.expression.is_not(None),
-    )
+_SCHEDULES_SQL = (
+    "SELECT c.job_id, c.generation, c.expression, c.timezone, c.jitter_seconds, c.catch_up, "
+    "c.starting_deadline_seconds, s.watermark, c.schedule_since "
+    "FROM job_configs c LEFT JOIN job_states s ON s.job_id = c.job_id "
+    "WHERE c.deleted_at IS NULL AND c.enabled AND c.schedule_enabled AND c.expression IS NOT NULL"
 )
+_SCHEDULES = Statement(_SCHEDULES_SQL)
+_SCHEDULES_OF = Statement(f"{_SCHEDULES_SQL} AND c.job_id IN {{ids}}")
+_PINNED = Statement(
+    "SELECT job_id, revision, generation, digest, config FROM job_configs "
+    "WHERE job_id IN {ids} AND deleted_at IS NULL"
+)
+_CONDITIONS_SQL = "SELECT job_id, type, status, reason, message, since FROM job_conditions"
+_CONDITIONS_OF = Statement(f"{_CONDITIONS_SQL} WHERE job_id IN {{ids}} ORDER BY job_id, type")
+_HELD = Statement(f"{_CONDITIONS_SQL} WHERE type = 'Held' AND status = 'True'")
 
 
 def index(tx: Tx) -> dict[str, IndexRow]:
@@ -95,13 +89,9 @@ def index(tx: Tx) -> dict[str, IndexRow]:
 def schedules(tx: Tx, job_ids: Collection[str] | None) -> list[ScheduleRow]:
     """Live, enabled jobs whose schedule is on; all of them, or those among `job_ids`."""
     if job_ids is None:
-        rows = tx.select(_SCHEDULE)
+        rows = tx.all(_SCHEDULES)
     else:
-        rows = [
-            row
-            for chunk in chunks(job_ids)
-            for row in tx.select(_SCHEDULE.where(_CONFIG.job_id.in_(chunk)))
-        ]
+        rows = tx.all(_SCHEDULES_OF, {"ids": tx.ids(job_ids)})
     return [
         ScheduleRow._make((*rest, instant_or_none(watermark), instant(since)))
         for *rest, watermark, since in rows
@@ -119,40 +109,24 @@ def job(tx: Tx, job_id: str, deleted: bool) -> StoredJob | None:
 def pinned(tx: Tx, job_ids: Collection[str]) -> dict[str, PinnedJob]:
     """Live jobs only; one whose config is no JSON object any more is left out."""
     found: dict[str, PinnedJob] = {}
-    for chunk in chunks(job_ids):
-        query = select(
-            _CONFIG.job_id, _CONFIG.revision, _CONFIG.generation, _CONFIG.digest, _CONFIG.config
-        ).where(_CONFIG.job_id.in_(chunk), _CONFIG.deleted_at.is_(None))
-        for id_, revision, generation, digest, text in tx.select(query):
-            config = object_or_none(text)
-            if config is not None:
-                found[id_] = PinnedJob(id_, revision, generation, digest, config)
+    rows = tx.all(_PINNED, {"ids": tx.ids(job_ids)})
+    for id_, revision, generation, digest, text in rows:
+        config = object_or_none(text)
+        if config is not None:
+            found[id_] = PinnedJob(id_, revision, generation, digest, config)
     return found
 
 
 def held(tx: Tx) -> dict[str, Condition]:
-    rows = tx.select(_conditions().where(_CONDITION.type == "Held", _CONDITION.status == "True"))
-    return {row[0]: _condition(row) for row in rows}
+    return {row[0]: _condition(row) for row in tx.all(_HELD)}
 
 
 def _stored_jobs(tx: Tx, rows: Sequence[Row]) -> list[StoredJob]:
     conditions: dict[str, list[Condition]] = {}
-    for chunk in chunks(row[0] for row in rows):
-        query = _conditions().where(_CONDITION.job_id.in_(chunk))
-        for row in tx.select(query.order_by(_CONDITION.job_id, _CONDITION.type)):
-            conditions.setdefault(row[0], []).append(_condition(row))
+    found = tx.all(_CONDITIONS_OF, {"ids": tx.ids(row[0] for row in rows)}) if rows else ()
+    for row in found:
+        conditions.setdefault(row[0], []).append(_condition(row))
     return [_stored_job(row, tuple(conditions.get(row[0], ()))) for row in rows]
-
-
-def _conditions() -> Select[Any]:
-    return select(
-        _CONDITION.job_id,
-        _CONDITION.type,
-        _CONDITION.status,
-        _CONDITION.reason,
-        _CONDITION.message,
-        _CONDITION.since,
-    )
 
 
 def _condition(row: Row) -> Condition:
@@ -237,8 +211,6 @@ def _is_held() -> ColumnElement[bool]:
 def _has_execution(status: str) -> ColumnElement[bool]:
     return exists().where(
         _EXECUTION.job_id == _CONFIG.job_id,
-        # The literals are spelt as in the partial index, so that it is used.
-        _EXECUTION.status.in_([literal("queued"), literal("running")]),
         _EXECUTION.status == status,
     )
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
-
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.views import FleetCounts, JobStats, SourceState
 from jobreconciler.ports import DriftedRow
-from jobreconciler.store import tables
 from jobreconciler.store.digests import DRIFTED
 from jobreconciler.store.rows import (
     instant_or_none,
@@ -18,7 +15,7 @@ from jobreconciler.store.rows import (
     read_conditions,
     read_problems,
 )
-from jobreconciler.store.sql import Statement, Tx, chunks
+from jobreconciler.store.sql import Statement, Tx
 
 _STATS = Statement(
     "SELECT c.job_id, c.job_type, coalesce(c.owner, ''), c.enabled, c.schedule_enabled, "
@@ -45,6 +42,10 @@ _SOURCE = Statement(
 )
 _PROBLEMS = Statement("SELECT path, problems FROM file_problems ORDER BY path")
 _APPROVED = Statement("SELECT 1 FROM prune_approvals WHERE revision = :revision")
+_CONFIGS = Statement(
+    "SELECT job_id, config FROM job_configs WHERE job_id IN {ids} AND deleted_at IS NULL"
+)
+_BLOBS = Statement("SELECT blob, text FROM blobs WHERE blob IN {ids}")
 _VERSION = Statement("SELECT config FROM config_versions WHERE digest = :digest")
 
 
@@ -124,17 +125,9 @@ def file_problems(tx: Tx) -> dict[str, tuple[Problem, ...]]:
 
 def configs(tx: Tx, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """Configs of live jobs; one that is no JSON object any more is left out."""
-    table = tables.job_configs.c
-    found: dict[str, dict[str, Any]] = {}
-    for chunk in chunks(job_ids):
-        query = select(table.job_id, table.config).where(
-            table.job_id.in_(chunk), table.deleted_at.is_(None)
-        )
-        for job_id, text in tx.select(query):
-            config = object_or_none(text)
-            if config is not None:
-                found[job_id] = config
-    return found
+    rows = tx.all(_CONFIGS, {"ids": tx.ids(job_ids)})
+    found = ((job_id, object_or_none(text)) for job_id, text in rows)
+    return {job_id: config for job_id, config in found if config is not None}
 
 
 def config_version(tx: Tx, digest: str) -> dict[str, Any] | None:
@@ -143,12 +136,7 @@ def config_version(tx: Tx, digest: str) -> dict[str, Any] | None:
 
 
 def blobs(tx: Tx, ids: Collection[str]) -> dict[str, bytes]:
-    table = tables.blobs.c
-    return {
-        id_: bytes(text)
-        for chunk in chunks(ids)
-        for id_, text in tx.select(select(table.blob, table.text).where(table.blob.in_(chunk)))
-    }
+    return {id_: bytes(text) for id_, text in tx.all(_BLOBS, {"ids": tx.ids(ids)})}
 
 
 def drifted(tx: Tx) -> list[DriftedRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from jobreconciler.core.audit import canonical_json
@@ -16,6 +17,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 to_json = canonical_json
 """Compact, sorted, ASCII: what the changelog hashes and what the columns hold is one text."""
+
+quoted = encode_basestring_ascii
+"""A text as canonical JSON."""
 
 
 def micros(at: datetime) -> int:

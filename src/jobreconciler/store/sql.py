@@ -6,9 +6,11 @@ don't pass through its result layer: a fleet of 100,000 jobs is read in one go.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Dialect, Select, Table
@@ -16,21 +18,36 @@ from sqlalchemy import Dialect, Select, Table
 Parameters = Mapping[str, Any]
 Row = tuple[Any, ...]
 
-_IDS_AT_ONCE = 500
 _NAME = re.compile(r":([a-z_]+)")
+_IDS_OF_SQLITE = "(SELECT value FROM json_each(:ids))"
+_IDS_OF_POSTGRESQL = "(SELECT unnest(CAST(:ids AS text[])))"
 
 
 class Statement:
-    """SQL with `:names`, spelt for SQLite and for psycopg once, when it is declared."""
+    """SQL with `:names`, spelt for each driver once, when it is declared.
 
-    __slots__ = ("_pyformat", "_sqlite")
+    `{ids}` stands for a list of ids of any length, given as `Tx.ids`. Where the databases really
+    differ, `sqlite` is the other text; it takes the same names.
+    """
+
+    __slots__ = ("pick", "postgresql", "sqlite")
 
     def __init__(self, sql: str, *, sqlite: str | None = None) -> None:
-        self._sqlite = sql if sqlite is None else sqlite
-        self._pyformat = _NAME.sub(r"%(\1)s", sql.replace("%", "%%"))
+        for_sqlite = (sql if sqlite is None else sqlite).replace("{ids}", _IDS_OF_SQLITE)
+        for_postgresql = sql.replace("{ids}", _IDS_OF_POSTGRESQL)
+        names = _NAME.findall(for_postgresql)
+        if names != _NAME.findall(for_sqlite):
+            raise ValueError(f"both spellings must take the same names in one order: {sql}")
+        self.sqlite = _NAME.sub("?", for_sqlite)
+        self.postgresql = _NAME.sub("%s", for_postgresql.replace("%", "%%"))
+        self.pick = _picker(names)
 
-    def spelt(self, is_sqlite: bool) -> str:
-        return self._sqlite if is_sqlite else self._pyformat
+
+def _picker(names: Sequence[str]) -> Callable[[Parameters], Row]:
+    """What takes a statement's values, in their order, out of values by name."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 def insert(table: Table, conflict: str = "", *, leave_out: Iterable[str] = ()) -> Statement:
@@ -60,26 +77,31 @@ class Tx:
         self.dialect = dialect
         self.is_sqlite = dialect.name == "sqlite"
 
-    def run(self, statement: Statement, parameters: Parameters | None = None) -> int:
+    def run(self, statement: Statement, values: Parameters = {}) -> int:  # noqa: B006
         """How many rows it changed."""
-        self.cursor.execute(statement.spelt(self.is_sqlite), parameters or {})
+        self._execute(statement, values)
         count: int = self.cursor.rowcount
         return count
 
-    def many(self, statement: Statement, rows: Sequence[Parameters]) -> None:
+    def many(self, statement: Statement, rows: Collection[Parameters]) -> None:
         """Run it for each row. How many rows each one changed is not known afterwards."""
         if rows:
-            self.cursor.executemany(statement.spelt(self.is_sqlite), rows)
+            sql = statement.sqlite if self.is_sqlite else statement.postgresql
+            self.cursor.executemany(sql, map(statement.pick, rows))
 
-    def all(self, statement: Statement, parameters: Parameters | None = None) -> list[Row]:
-        self.cursor.execute(statement.spelt(self.is_sqlite), parameters or {})
+    def all(self, statement: Statement, values: Parameters = {}) -> list[Row]:  # noqa: B006
+        self._execute(statement, values)
         rows: list[Row] = self.cursor.fetchall()
         return rows
 
-    def one(self, statement: Statement, parameters: Parameters | None = None) -> Row | None:
-        self.cursor.execute(statement.spelt(self.is_sqlite), parameters or {})
+    def one(self, statement: Statement, values: Parameters = {}) -> Row | None:  # noqa: B006
+        self._execute(statement, values)
         row: Row | None = self.cursor.fetchone()
         return row
+
+    def _execute(self, statement: Statement, values: Parameters) -> None:
+        sql = statement.sqlite if self.is_sqlite else statement.postgresql
+        self.cursor.execute(sql, statement.pick(values))
 
     def select(self, query: Select[Any]) -> list[Row]:
         """Run a query that is put together at run time."""
@@ -88,19 +110,16 @@ class Tx:
         rows: list[Row] = self.cursor.fetchall()
         return rows
 
+    def ids(self, ids: Iterable[str]) -> Any:
+        """The value for `{ids}`."""
+        return json.dumps(list(ids)) if self.is_sqlite else list(ids)
+
     def command(self, sql: str) -> None:
         """SQL without parameters: BEGIN, COMMIT, SAVEPOINT, PRAGMA."""
         self.cursor.execute(sql)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def columns(table: Table, *leave_out: str) -> str:
     """The table's column names, for a SELECT list."""
     return ", ".join(column.name for column in table.columns if column.name not in leave_out)
-
-
-def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Ids in lists that one IN can take."""
-    wanted = list(ids)
-    for start in range(0, len(wanted), _IDS_AT_ONCE):
-        yield wanted[start : start + _IDS_AT_ONCE]

@@ -18,9 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
-from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
     naming_convention={
@@ -31,7 +29,7 @@ metadata = MetaData(
     }
 )
 
-Key = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Key = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that is compared byte by byte in both databases, so that lists have one order."""
 
 Counter = BigInteger().with_variant(Integer, "sqlite")
@@ -80,8 +78,8 @@ job_configs = Table(
         "depends_on",
         "deleted_at",
     ).ddl_if(dialect="sqlite"),
-    # Hash: a git path may be longer than a btree entry of PostgreSQL.
-    Index("ix_job_configs_path", "path", postgresql_using="hash"),
+    # A git path may be longer than PostgreSQL lets an index entry be.
+    Index("ix_job_configs_path", "path").ddl_if(dialect="sqlite"),
 )
 
 job_states = Table(
@@ -113,8 +111,6 @@ config_versions = Table(
     Column("digest", Key, primary_key=True),
     Column("config", Text, nullable=False),
 )
-
-_UNFINISHED = text("status IN ('queued', 'running')")
 
 job_executions = Table(
     "job_executions",
@@ -148,13 +144,7 @@ job_executions = Table(
     UniqueConstraint("job_id", "slot"),
     Index("ix_job_executions_newest", "queued_at", "id"),
     Index("ix_job_executions_newest_of_job", "job_id", "queued_at", "id"),
-    Index(
-        "ix_job_executions_unfinished",
-        "job_id",
-        "status",
-        sqlite_where=_UNFINISHED,
-        postgresql_where=_UNFINISHED,
-    ),
+    Index("ix_job_executions_in_status", "status", "job_id"),
 )
 
 execution_attempts = Table(

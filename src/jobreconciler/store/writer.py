@@ -34,10 +34,6 @@ class _Work(Generic[T]):
         self.value: T | None = None
 
 
-class _BatchLost(Exception):
-    """The database ended the whole transaction, not only the unit that failed."""
-
-
 class Writer:
     """Owns `connection` and closes it. `on_rollback` forgets what only the lost batch knew."""
 
@@ -113,46 +109,62 @@ class Writer:
                 return wanted
 
     def _commit(self, batch: list[_Work[Any]]) -> None:
-        tx = self._tx
-        try:
-            tx.command(self._begin)
-            if len(batch) == 1:
-                batch[0].value = batch[0].unit(tx)
-            else:
-                for work in batch:
-                    self._attempt(work)
-            tx.command("COMMIT")
-        except Exception as error:
-            self._roll_back()
-            cause = error.__cause__ if isinstance(error, _BatchLost) and error.__cause__ else error
-            if is_lost_connection(cause):
-                raise cause from None
-            translated = translate(cause)
-            for work in batch:
-                work.future.set_exception(work.error or translated)
-            return
+        """Almost no unit fails, so the batch is first run without savepoints. Where one does, all
+        is rolled back and run again, each in a savepoint of its own."""
+        if not self._in_transaction(batch, self._together):
+            self._in_transaction(batch, self._apart)
         for work in batch:
             if work.error is None:
                 work.future.set_result(work.value)
             else:
                 work.future.set_exception(work.error)
 
-    def _attempt(self, work: _Work[Any]) -> None:
-        tx = self._tx
-        tx.command("SAVEPOINT unit")
-        try:
-            work.value = work.unit(tx)
-        except Exception as error:
+    def _together(self, batch: list[_Work[Any]]) -> None:
+        for work in batch:
+            work.value = work.unit(self._tx)
+
+    def _apart(self, batch: list[_Work[Any]]) -> None:
+        for work in batch:
+            self._tx.command("SAVEPOINT unit")
             try:
-                tx.command("ROLLBACK TO SAVEPOINT unit")
-                tx.command("RELEASE SAVEPOINT unit")
-            except Exception:
-                raise _BatchLost from error
-            work.error = translate(error)
-            if self._on_rollback is not None:
-                self._on_rollback()
-            return
-        tx.command("RELEASE SAVEPOINT unit")
+                work.value = work.unit(self._tx)
+            except Exception as error:
+                work.error = translate(error)
+                self._undo_unit(error)
+            else:
+                self._tx.command("RELEASE SAVEPOINT unit")
+
+    def _undo_unit(self, cause: Exception) -> None:
+        try:
+            self._tx.command("ROLLBACK TO SAVEPOINT unit")
+            self._tx.command("RELEASE SAVEPOINT unit")
+        except Exception:
+            # The database ended the whole transaction, not only the unit that failed.
+            raise cause from None
+        if self._on_rollback is not None:
+            self._on_rollback()
+
+    def _in_transaction(
+        self, batch: list[_Work[Any]], run: Callable[[list[_Work[Any]]], None]
+    ) -> bool:
+        """False where a unit failed that others shouldn't fail with. Raises a lost connection."""
+        began = ran = False
+        try:
+            self._tx.command(self._begin)
+            began = True
+            run(batch)
+            ran = True
+            self._tx.command("COMMIT")
+            return True
+        except Exception as error:
+            self._roll_back()
+            if is_lost_connection(error):
+                raise
+            if began and not ran and len(batch) > 1 and run == self._together:
+                return False
+            for work in batch:
+                work.error = work.error or translate(error)
+            return True
 
     def _roll_back(self) -> None:
         if self._on_rollback is not None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 
-Key = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_UNFINISHED = sa.text("status IN ('queued', 'running')")
 
 
 def upgrade() -> None:
@@ -60,7 +58,7 @@ def upgrade() -> None:
                 "deleted_at",
             ],
         )
-    op.create_index("ix_job_configs_path", "job_configs", ["path"], postgresql_using="hash")
+        op.create_index("ix_job_configs_path", "job_configs", ["path"])
     op.create_table(
         "job_states",
         sa.Column("job_id", Key, primary_key=True),
@@ -121,13 +119,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_executions_newest_of_job", "job_executions", ["job_id", "queued_at", "id"]
     )
-    op.create_index(
-        "ix_job_executions_unfinished",
-        "job_executions",
-        ["job_id", "status"],
-        sqlite_where=_UNFINISHED,
-        postgresql_where=_UNFINISHED,
-    )
+    op.create_index("ix_job_executions_in_status", "job_executions", ["status", "job_id"])
     op.create_table(
         "execution_attempts",
         sa.Column(
