@@ -79,8 +79,12 @@ def open_store(
     *,
     on_death: Callable[[BaseException], None] | None = None,
     read_only: bool = False,
+    shared: bool = False,
 ) -> SqlStore:
-    """The store, locked for this process unless `read_only`. Raises Refused, NotFound, Stalled."""
+    """The store, locked for this process unless `read_only` or `shared` (tokens, approvals).
+
+    Raises Refused, NotFound, Stalled.
+    """
     from jobreconciler.store.opening import open_store as opened
 
     if not read_only:
@@ -92,6 +96,7 @@ def open_store(
         instance=settings.instance,
         on_death=on_death,
         read_only=read_only,
+        shared=shared,
     )
 
 

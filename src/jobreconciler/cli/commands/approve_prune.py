@@ -70,7 +70,7 @@ def _without_daemon(settings: Settings, revision: str) -> str:
     from jobreconciler.app import open_store
     from jobreconciler.clock import SystemClock
 
-    store = open_store(settings)
+    store = open_store(settings, shared=True)
     try:
         state: SourceState | None = store.source_state()
         full = _full(revision, state.observed_revision if state else None)

@@ -43,7 +43,7 @@ def create(
         raise Refused(f"{name!r} is no name for a token", hint="up to 100 printable characters")
     from jobreconciler.app import open_store
 
-    store = open_store(settings, access="shared")
+    store = open_store(settings, shared=True)
     try:
         text = store.create_token(name, role).result()
     finally:
@@ -67,7 +67,7 @@ def list_(settings: Settings, output: str) -> int:
     from jobreconciler.app import open_store
     from jobreconciler.core.views import instant, instant_or_none
 
-    store = open_store(settings, access="read")
+    store = open_store(settings, read_only=True)
     try:
         tokens = store.list_tokens()
     finally:
@@ -115,7 +115,7 @@ def revoke(
     """
     from jobreconciler.app import open_store
 
-    store = open_store(settings, access="shared")
+    store = open_store(settings, shared=True)
     try:
         if not store.revoke_token(name).result():
             raise NotFound(
