@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gitrepo import BOB, GitRepo, git_environment
 
+from gitrepo import BOB, GitRepo, git_environment
 from jobreconciler.errors import Invalid, Refused, Stalled
 from jobreconciler.source.git import BLOB_LIMIT, GitSource
 
@@ -502,7 +502,8 @@ def test_a_commit_tells_who_when_and_why(repo: GitRepo, make: MakeSource) -> Non
         ),
         (
             "a signature over many lines",
-            "author A <a@x> 1 -0330\ncommitter A <a@x> 1 +0000\ngpgsig -----BEGIN\n author x\n -----END",
+            "author A <a@x> 1 -0330\ncommitter A <a@x> 1 +0000\n"
+            "gpgsig -----BEGIN\n author x\n -----END",
             "A",
             "1969-12-31T20:30:01-03:30",
             "m\ufffd",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gitrepo import BOB, START, GitRepo
 
+from gitrepo import BOB, START, GitRepo
 from jobreconciler.errors import Transient
 from jobreconciler.source import history as history_module
 from jobreconciler.source import provenance
@@ -230,7 +230,7 @@ def test_times_that_do_not_run_forward_lead_nowhere_wrong(
 
 def test_history_agrees_with_gits_own(repo: GitRepo, source: GitSource) -> None:
     names = [f"jobs.d/{n % 3}/{n}.yaml" for n in range(9)]
-    base = repo.write({name: "0" for name in names}).commit("base")
+    base = repo.write(dict.fromkeys(names, "0")).commit("base")
     for round_number in range(4):
         repo.branch(f"side{round_number}")
         for n in range(round_number, 9, 3):
@@ -258,9 +258,7 @@ def test_many_files_of_one_commit_are_found_in_one_pass(repo: GitRepo, source: G
     assert len(found.by_path) == 2000
 
 
-def test_a_shallow_clone_leaves_open_what_it_cannot_know(
-    repo: GitRepo, tmp_path: Path, source: GitSource
-) -> None:
+def test_a_shallow_clone_leaves_open_what_it_cannot_know(repo: GitRepo, tmp_path: Path) -> None:
     repo.write({A: "0", B: "0"}).commit("first")
     repo.write({A: "1"}).commit("second")
     edge = repo.write({"README.md": "x"}).commit("edge")

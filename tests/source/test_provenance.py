@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from gitrepo import git_environment
 from jobreconciler.model.desired import Commit
 from jobreconciler.source.provenance import (
     allows_prune,
@@ -73,7 +75,7 @@ TRAILER_MESSAGES = [
     "s\n\nA: 1\n  continued\nB: 2",
     "s\n\nA:1\nB :2\nC: \n",
     "s\n\nnot a key: 1\nA: 2",
-    "s\n\nKey-With-Dash: x\n(cherry picked from commit 0123456789012345678901234567890123456789)\ntext",
+    "s\n\nKey-With-Dash: x\n(cherry picked from commit 0123456789012345678901234567890123)\ntext",
     "s\n \nA: 1",
     "s\n\nA: 1\n\n\n",
     "",
@@ -88,7 +90,7 @@ def test_trailers_are_those_git_itself_finds(message: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": __import__("os").environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C"},
+        env=git_environment(Path("/nonexistent")),
         cwd="/",
     )
     expected = [line for line in done.stdout.splitlines() if ":" in line]

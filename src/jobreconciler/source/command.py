@@ -97,7 +97,7 @@ class Git:
         self._access = access or Access()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def run(
         self, what: str, args: Sequence[str], *, cwd: str = "/", quiet: float | None = None
@@ -160,7 +160,7 @@ class Git:
     def start(
         self, args: Sequence[str], *, cwd: str, stdin: int, stderr: int | IO[bytes]
     ) -> subprocess.Popen[bytes]:
-        if self._stopped:
+        if self._stopped.is_set():
             raise faults.closed()
         try:
             child = subprocess.Popen(
@@ -183,6 +183,10 @@ class Git:
             raise faults.not_permitted(cwd) from None
         with self._guard:
             self._running.add(child)
+            stopped = self._stopped.is_set()
+        if stopped:  # while it was being started
+            self.end(child)
+            raise faults.closed()
         return child
 
     def end(self, child: subprocess.Popen[bytes], grace: float = 0.5) -> None:
@@ -202,8 +206,8 @@ class Git:
 
     def stop(self) -> None:
         """End every child and start no other: callers that wait for one see a failed git."""
-        self._stopped = True
         with self._guard:
+            self._stopped.set()
             running = list(self._running)
         for child in running:
             if child.returncode is None:

@@ -180,7 +180,9 @@ def git_missing() -> Stalled:
 
 
 def closed() -> Transient:
-    return Transient("the source has been closed", reason="Closed")
+    return Transient(
+        "the source has been closed", reason="Closed", hint="it is opened again at the next start"
+    )
 
 
 def repository_missing(path: str) -> Stalled:

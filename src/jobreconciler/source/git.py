@@ -193,7 +193,10 @@ class GitSource:
             try:
                 self._open()
             except JobReconcilerError:
-                return ()
+                # Nothing to be watched yet but the place where the repository should appear.
+                assert self.location.path is not None
+                there = [p for p in (self.location.path, *self.location.path.parents) if p.is_dir()]
+                return tuple(there[:1])
             assert self._repository is not None
             return _ref_folders(self._repository, self._name)
 

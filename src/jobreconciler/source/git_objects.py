@@ -80,6 +80,11 @@ def commit_links(data: bytes) -> tuple[tuple[str, ...], int]:
     return tuple(parents), when
 
 
+def tree_of(data: bytes) -> str:
+    """The root tree's id in a commit object."""
+    return data.split(b"\n", 1)[0].removeprefix(b"tree ").decode("ascii", "replace")
+
+
 _WHEN = re.compile(rb" (-?[0-9]{1,15}) ([+-][0-9]{4})$")
 
 

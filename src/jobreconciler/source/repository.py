@@ -51,26 +51,30 @@ def open_repository(path: Path, git: Git) -> Repository:
     """
     _check_reachable(path)
     found = _discover(path)
-    try:
-        git.run(f"opening {path}", ["rev-parse", "--git-dir"], cwd=str(path))
-        (found.common_dir / "HEAD").stat()
-    except PermissionError:
-        raise faults.not_permitted(str(path)) from None
-    except FileNotFoundError:
-        raise faults.repository_missing(str(path)) from None
+    git.run(f"opening {path}", ["rev-parse", "--git-dir"], cwd=str(path))
+    common = found.common_dir
+    for needed in (found.git_dir, common, common / "objects", common / "refs"):
+        _check_readable(needed)
     return found
 
 
 def _check_reachable(path: Path) -> None:
+    _check_readable(path)
+    if not path.is_dir():
+        raise faults.not_a_repository(str(path))
+    if (path / ".git").is_dir():
+        _check_readable(path / ".git")
+
+
+def _check_readable(path: Path) -> None:
+    """Asked before git is: what it may not read, it reports as missing."""
     try:
         path.stat()
     except PermissionError:
         raise faults.not_permitted(str(path)) from None
     except OSError:
         raise faults.repository_missing(str(path)) from None
-    if not path.is_dir():
-        raise faults.not_a_repository(str(path))
-    if not os.access(path, os.R_OK | os.X_OK):
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
         raise faults.not_permitted(str(path))
 
 

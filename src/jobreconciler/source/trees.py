@@ -21,6 +21,7 @@ from jobreconciler.source.git_objects import (
     SYMLINK,
     TreeEntry,
     parse_tree,
+    tree_of,
 )
 from jobreconciler.source.objects import TREE_LIMIT, ObjectReader
 from jobreconciler.source.refs import unsafe_name
@@ -220,10 +221,12 @@ def why_missing(
     reader: ObjectReader, revision: str, jobs_dir: str
 ) -> JobReconcilerError | Exception:
     """Why a commit has no folder at `jobs_dir`: it can never look like "everything deleted"."""
-    found = reader.get(f"{revision}^{{tree}}", TREE_LIMIT)
-    if found is None:
+    commit = reader.get(revision)
+    if commit is None:
         return reader.missing(revision)
-    tree, walked = found.id, ""
+    tree, walked = tree_of(commit.data), ""
+    if reader.get(tree, TREE_LIMIT) is None:
+        return reader.missing(tree)
     for part in jobs_dir.split("/"):
         entries = parse_tree(reader.tree(tree), len(tree))
         entry = next((e for e in entries if e.name == part.encode()), None)
