@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 
 from jobreconciler.model.views import JobStats
 from jobreconciler.observe.per_job import PerJobSeries
+from jobreconciler.ports import Observer
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "jobreconciler"
@@ -255,3 +256,8 @@ def _only(gauge: Gauge, old: str | None, new: str) -> None:
     if old is not None:
         with suppress(KeyError):
             gauge.remove(old)
+
+
+def _port(metrics: Metrics) -> Observer:
+    """Let the type checker hold Metrics against the port."""
+    return metrics
