@@ -69,11 +69,11 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
-    def create(self, template: str = "template1") -> str:
-        """A new database's URL."""
+    def create(self) -> str:
+        """A new, empty database's URL."""
         self._count += 1
         name = f"test_{self._count}"
-        self.run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        self.run(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def run(self, sql: str) -> None:
@@ -136,7 +136,8 @@ def cluster() -> Iterator[Cluster]:
         yield started
     finally:
         if process is not None:
-            process.send_signal(signal.SIGINT)
+            # At once: its files are about to be removed.
+            process.send_signal(signal.SIGQUIT)
             process.wait(60)
         log.close()
         shutil.rmtree(folder)
