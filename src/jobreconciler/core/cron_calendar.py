@@ -1,9 +1,9 @@
 """Wall-clock arithmetic of one expression: which readings match, next, previous, how many.
 
-Knows nothing of time zones. croniter says what each field means (`expand`, on the plain spelling
-that cron_fields hands it); stepping is done here on bit sets, since croniter's own takes up to
-seconds for rare dates, and cannot count. A reading (`wall`) is whole seconds since 1970-01-01
-00:00 on the clock's face.
+Knows nothing of time zones. croniter says what the items of a field mean (`expand`, on the plain
+spelling that cron_fields hands it); stepping is done here on bit sets, since croniter's own takes
+up to seconds for rare dates, and cannot count. A reading (`wall`) is whole seconds since
+1970-01-01 00:00 on the clock's face.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ DAY: Final = 86_400
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _LAST_YEAR: Final = 9999
 _LAST_DAY: Final = date(_LAST_YEAR, 12, 31).toordinal() - _EPOCH_DAY
+_ALL_WEEKDAYS: Final = 127
 _WEEKS: Final = sum(1 << 7 * n for n in range(5))
 _MOST_MONTHS: Final = 1024
 _TEMPLATES: Final = (
@@ -55,12 +56,12 @@ class Calendar:
     )
 
     def __init__(self, expression: Expression) -> None:
-        self._seconds = _bits(_SECOND, expression.second)
-        self._minutes = _bits(_MINUTE, expression.minute)
-        self._hours = _bits(_HOUR, expression.hour)
-        self._days = _bits(_DAY, expression.day)
-        self._months = _bits(_MONTH, expression.month)
-        self._weekdays = _bits(_WEEKDAY, expression.weekday)
+        self._seconds = _bits(_SECOND, expression.second.plain)
+        self._minutes = _bits(_MINUTE, expression.minute.plain)
+        self._hours = _bits(_HOUR, expression.hour.plain)
+        self._days = _bits(_DAY, expression.day.plain)
+        self._months = _bits(_MONTH, expression.month.plain)
+        self._weekdays = _bits(_WEEKDAY, expression.weekday.plain)
         self._last = expression.day.last
         self._nth = _ordinals(expression.weekday)
         self._both = expression.both_days
@@ -68,7 +69,8 @@ class Calendar:
             self._hours.bit_count() * self._minutes.bit_count() * self._seconds.bit_count()
         )
         self._first_time = _first(self._hours) * 3600 + self._first_in_hour()
-        self._last_time = self._time_up_to(DAY - 1)
+        self._last_time = _last(self._hours) * 3600 + _last(self._minutes) * 60
+        self._last_time += _last(self._seconds)
         self._masks: dict[int, int] = {}
         self._years: dict[int, int] = {}
         self._day_minutes = -1
@@ -170,10 +172,12 @@ class Calendar:
         return mask
 
     def _read_month(self, year: int, month: int) -> int:
-        first_weekday = date(year, month, 1).toordinal() % 7
         length = MONTH_LENGTHS[month][-1 if isleap(year) else 0]
         whole = (2 << length) - 2
         days = self._days & whole | (self._last << length)
+        if self._both and self._weekdays == _ALL_WEEKDAYS:
+            return days
+        first_weekday = date(year, month, 1).toordinal() % 7
         weekdays = 0
         for weekday in range(7):
             if self._weekdays >> weekday & 1:
@@ -263,7 +267,7 @@ class Calendar:
 
 @lru_cache(maxsize=8192)
 def calendar_of(expression: Expression) -> Calendar:
-    """One calendar for all schedules that say the same. Imports croniter when first called."""
+    """One calendar for all schedules that say the same. Imports croniter if nobody has yet."""
     return Calendar(expression)
 
 
@@ -271,10 +275,22 @@ def _first(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
 
 
-def _bits(kind: int, field: Field) -> int:
+def _last(bits: int) -> int:
+    return bits.bit_length() - 1
+
+
+@lru_cache(maxsize=8192)
+def _bits(kind: int, plain: str) -> int:
+    """The values of a field; all of them, and single ones, need nobody to expand them."""
+    low, high = _RANGES[kind]
     bits = 0
-    for item in field.plain.split(",") if field.plain else ():
-        bits |= _expanded(kind, item)
+    for item in plain.split(",") if plain else ():
+        if item.isdigit():
+            bits |= 1 << int(item)
+        elif item == f"{low}-{high}/1":
+            bits |= (2 << high) - (1 << low)
+        else:
+            bits |= _expanded(kind, item)
     return bits
 
 
@@ -286,12 +302,8 @@ def _expanded(kind: int, item: str) -> int:
     """
     from croniter import croniter
 
-    low, high = _RANGES[kind]
     fields, _ = croniter.expand(_TEMPLATES[kind].format(item))
-    values = fields[kind - 1]
-    if values == ["*"]:
-        return (2 << high) - (1 << low)
-    return sum(1 << value for value in values if isinstance(value, int))
+    return sum(1 << value for value in fields[kind - 1] if isinstance(value, int))
 
 
 def _ordinals(weekday: Field) -> tuple[tuple[int, int], ...]:

@@ -271,7 +271,7 @@ def _day_comes(read_as: Expression) -> bool:
     """
     day, weekday = read_as.day, read_as.weekday
     ordinal_only = read_as.both_days and bool(weekday.nth) and not weekday.spans
-    if not ordinal_only and (day.last or min(low for low, _, _ in day.spans) <= 29):
+    if not ordinal_only and (day.last or day.spans[0][0] <= 29):
         return True
     return any(
         not ordinal_only or any(_is_nth(d, n, length) for _, n in weekday.nth)

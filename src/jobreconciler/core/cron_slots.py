@@ -48,7 +48,7 @@ class Schedule:
 
     @cached_property
     def walk(self) -> tuple[bool, Calendar, Zone]:
-        """What every evaluation needs, made at the first one: that is when croniter comes in."""
+        """What every evaluation needs, made at the first one: only that needs croniter."""
         return self.fields.wildcard, calendar_of(self.fields), zone(self.timezone)
 
     def __reduce__(self) -> tuple[Any, ...]:
