@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from jobreconciler.core.cron import InvalidSchedule, parse
+from jobreconciler.core.cron_refusals import InvalidSchedule
+from jobreconciler.core.cron_slots import parse
 from jobreconciler.errors import NotFound
 from jobreconciler.model.job_config import JobConfig
 from jobreconciler.ports import JobType, JobTypes
@@ -89,8 +90,7 @@ def _schedule(schedule: Any) -> Iterator[Finding]:
         fault = expression_fault(expression)
         if fault is not None:
             path = ("payload", "schedule", "cronExpression")
-            inside = max(0, fault.column - 1)
-            yield Finding(path, "bad_cron", fault.message, fault.hint, inside=inside)
+            yield Finding(path, "bad_cron", fault.message, fault.hint, inside=fault.column - 1)
     if isinstance(zone, str) and 0 < len(zone) <= 64:
         yield from zone_findings(zone, ("payload", "schedule", "timezone"))
 
