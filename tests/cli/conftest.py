@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from cli.calling import SOURCE, Answer, Cli, JobFile, valid_job
+from gitrepo import GitRepo
 from jobreconciler.cli.main import main
-
-SOURCE = Path(__file__).resolve().parents[2] / "src"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one call of the command line came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def widest(self) -> int:
-        return max((len(line) for line in self.out.splitlines()), default=0)
-
-
-Cli = Callable[..., Answer]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +64,7 @@ def spawn() -> Cli:
 
 
 @pytest.fixture
-def job_file(workplace: Path) -> Callable[..., Path]:
+def job_file(workplace: Path) -> JobFile:
     """Write `jobs.d/<name>.yaml`; without text, a small valid job of that id."""
 
     def write(name: str, text: str | None = None) -> Path:
@@ -100,10 +76,9 @@ def job_file(workplace: Path) -> Callable[..., Path]:
     return write
 
 
-def valid_job(job_id: str, cron: str = "0 2 * * *", timezone: str = "UTC") -> str:
-    return (
-        f"meta:\n  id: {job_id}\n"
-        "payload:\n  jobType: command\n"
-        f'  schedule: {{cronExpression: "{cron}", timezone: {timezone}}}\n'
-        '  parameters: {argv: ["true"]}\n'
-    )
+@pytest.fixture
+def repo(workplace: Path) -> GitRepo:
+    """A repository in the working directory."""
+    made = GitRepo(workplace)
+    made.write({".gitignore": ".jobreconciler/\n"})
+    return made

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 import jobreconciler
+from cli.calling import SOURCE, Cli
 from jobreconciler.cli import errors
 from jobreconciler.cli.main import VERBS
 from jobreconciler.errors import Invalid, NotFound, Refused, Stalled, Transient
-
-from .conftest import SOURCE, Cli
 
 
 def test_help_lists_every_verb_and_setting_within_eighty_columns(cli: Cli) -> None:

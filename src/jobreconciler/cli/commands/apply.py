@@ -26,7 +26,7 @@ def command(settings: Settings, output: str) -> int:
 
     \b
     Example:
-      jobreconciler apply --repo https://git.example.org/jobs.git --state-dir /var/lib/jobs
+      jobreconciler apply --repo https://git.example.org/jobs.git
     """
     from jobreconciler import __version__
     from jobreconciler.app import reconcile_once

@@ -20,7 +20,7 @@ def command(settings: Settings, output: str) -> int:
 
     \b
     Example:
-      git push && jobreconciler reconcile
+      jobreconciler reconcile -o json
     """
     record = Client(settings, timeout=PATIENCE_SECONDS).post("/api/v1/reconcile")
     if output == "json":
