@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +26,44 @@ class ServerGone(Exception):
 
 
 class ServerConnection(asyncio.Protocol):
-    """One server process and its socket. Made by `connect`; of no use once `gone` is set."""
+    """One server process and its socket, made by `connect`; of no use once `gone` is set.
 
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
+    `on_end` is told each launched run that is over, `on_gone` all that were still going on when
+    the server ended, of which it then knows nothing any more.
+    """
+
+    def __init__(
+        self, on_end: Callable[[Any], None], on_gone: Callable[[Iterable[Any]], None]
+    ) -> None:
         self.gone = False
-        self.ready: asyncio.Future[int] = loop.create_future()
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[int] = self._loop.create_future()
+        self._on_end = on_end
+        self._on_gone = on_gone
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._unpacker = frames.Unpacker()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._going_on: dict[int, Any] = {}
         self._last = 0
 
-    async def launch(self, request: dict[str, Any]) -> tuple[int, int]:
-        """Pid and start time of the supervisor. Raises ServerGone, and Transient if no fork."""
+    async def launch(self, request: dict[str, Any], run: Any) -> tuple[int, int]:
+        """Pid and start time of the supervisor that has the run now.
+
+        `run` is what the callbacks will be given. Raises ServerGone, and Transient if no process
+        could be made.
+        """
         if self.gone or self._transport is None:
             raise ServerGone
         self._last += 1
+        number = self._last
         answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._pending[self._last] = answer
-        self._transport.write(frames.pack({"id": self._last, **request}))
+        self._pending[number] = answer
+        self._going_on[number] = run
+        self._transport.write(frames.pack(number, request))
         said = await answer
         if "error" in said:
+            del self._going_on[number]
             raise Transient(
                 f"no process could be started: {said['error']}",
                 reason="NoProcess",
@@ -56,7 +73,8 @@ class ServerConnection(asyncio.Protocol):
         return said["pid"], said["started"]
 
     async def close(self) -> None:
-        """Lets the server end; supervisors go on."""
+        """Lets the server end; supervisors go on with their runs."""
+        self._going_on.clear()
         if self._transport is not None:
             self._transport.close()
         if self._process is not None:
@@ -74,25 +92,33 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        for message in self._unpacker.feed(data):
-            if "ready" in message:
+        for number, body in self._unpacker.feed(data):
+            message = json.loads(body)
+            if "end" in message:
+                self._on_end(self._going_on.pop(number))
+            elif "ready" in message:
                 self.ready.set_result(message["ready"])
-                continue
-            answer = self._pending.pop(message["id"], None)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
+            else:
+                answer = self._pending.pop(number)
+                if not answer.done():
+                    answer.set_result(message)
 
     def connection_lost(self, _: Exception | None) -> None:
         self.gone = True
+        answered = [run for number, run in self._going_on.items() if number not in self._pending]
         waiting: list[asyncio.Future[Any]] = [*self._pending.values(), self.ready]
         self._pending.clear()
+        self._going_on.clear()
         for answer in waiting:
             if not answer.done():
                 answer.set_exception(ServerGone())
                 answer.exception()
+        self._on_gone(answered)
 
 
-async def connect(state_dir: Path) -> ServerConnection:
+async def connect(
+    state_dir: Path, on_end: Callable[[Any], None], on_gone: Callable[[Iterable[Any]], None]
+) -> ServerConnection:
     """Starts a server. Raises Transient where it does not come up."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -106,7 +132,9 @@ async def connect(state_dir: Path) -> ServerConnection:
     finally:
         theirs.close()
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(ServerConnection, sock=ours)
+    _, connection = await loop.create_connection(
+        lambda: ServerConnection(on_end, on_gone), sock=ours
+    )
     connection.own(process)
     try:
         await asyncio.wait_for(asyncio.shield(connection.ready), _READY_WITHIN)
@@ -131,7 +159,7 @@ def _spawn(theirs: socket.socket, log: Path) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=errors,
             cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"},
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )

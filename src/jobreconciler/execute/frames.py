@@ -1,6 +1,8 @@
-"""Messages between the daemon and the supervisor server: a length and that many bytes of JSON.
+"""Messages between the daemon, the supervisor server and its supervisors.
 
-The length is four bytes, big-endian. Standard library only: runs inside the server too.
+A frame is the length of its body (four bytes), a number that names a launch (eight bytes), both
+big-endian, and the body, which is JSON. The server passes launches on without reading them.
+Standard library only: runs inside the server too.
 """
 
 from __future__ import annotations
@@ -14,40 +16,57 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST = 64 * 1024 * 1024
+_HEAD = 12
 
 
 class TooLarge(ValueError):
     """A message that no honest peer sends."""
 
 
-def pack(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode()
+def pack(number: int, message: dict[str, Any]) -> bytes:
+    return pack_body(number, json.dumps(message).encode())
+
+
+def pack_body(number: int, body: bytes) -> bytes:
     if len(body) > LARGEST:
         raise TooLarge(f"a message of {len(body)} bytes")
-    return len(body).to_bytes(4, "big") + body
+    return len(body).to_bytes(4, "big") + number.to_bytes(8, "big") + body
 
 
 class Unpacker:
-    """Cuts a stream of bytes into messages."""
+    """Cuts a stream of bytes into frames: (number, body)."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        self._buffer += data
-        while len(self._buffer) >= 4:
-            size = int.from_bytes(self._buffer[:4], "big")
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        buffer = self._buffer + data if self._buffer else data
+        at = 0
+        while len(buffer) - at >= _HEAD:
+            size = int.from_bytes(buffer[at : at + 4], "big")
             if size > LARGEST:
                 raise TooLarge(f"a message of {size} bytes")
-            if len(self._buffer) < 4 + size:
-                return
-            body = bytes(self._buffer[4 : 4 + size])
-            del self._buffer[: 4 + size]
-            yield json.loads(body)
+            end = at + _HEAD + size
+            if len(buffer) < end:
+                break
+            number = int.from_bytes(buffer[at + 4 : at + _HEAD], "big")
+            body = buffer[at + _HEAD : end]
+            at = end
+            yield number, body
+        self._buffer = buffer[at:]
 
 
-def write(descriptor: int, message: dict[str, Any]) -> None:
-    """Writes one message to a blocking descriptor."""
-    data = memoryview(pack(message))
-    while data:
-        data = data[os.write(descriptor, data) :]
+def send(descriptor: int, frame: bytes) -> None:
+    """Writes a frame to a blocking descriptor."""
+    sent = os.write(descriptor, frame)
+    while sent < len(frame):
+        sent += os.write(descriptor, memoryview(frame)[sent:])
+
+
+def receive(descriptor: int) -> bytes | None:
+    """The body of the next frame of a blocking descriptor; None where the peer is gone."""
+    unpacker = Unpacker()
+    while data := os.read(descriptor, 1 << 16):
+        for _, body in unpacker.feed(data):
+            return body
+    return None

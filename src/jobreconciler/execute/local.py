@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,14 +32,17 @@ _LAUNCH_TRIES = 4
 
 @dataclass(slots=True)
 class _Run:
-    """One attempt that this executor watches; `pidfd` is -1 where there is none."""
+    """One attempt and the process that has it.
+
+    The server tells of the ends of what it launched; `pidfd` watches everything else.
+    """
 
     execution_id: str
     attempt: int
     directory: str
-    boot: str
-    pid: int
-    pid_started: int
+    boot: str = ""
+    pid: int = 0
+    pid_started: int = 0
     pidfd: int = -1
 
 
@@ -91,17 +94,26 @@ class LocalExecutor:
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
         wanted = request.build(launch, job_type, self._secrets, directory, self._environ)
+        run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
             held = spool.claimed(directory)
             if held is not None:
-                return self._begin(launch.execution_id, launch.attempt, directory, held)
+                run.boot, run.pid, run.pid_started = held
+                if self._runs.setdefault(run.execution_id, run) is run:
+                    self._watch(run)
+                return self._started(run)
+            server = await self._connected()
+            self._add(run)
             try:
-                pid, started = await (await self._connected()).launch(wanted)
+                run.pid, run.pid_started = await server.launch(wanted, run)
             except ServerGone:
+                self._remove(run)
                 continue
-            return self._begin(
-                launch.execution_id, launch.attempt, directory, (self._boot, pid, started)
-            )
+            except Transient:
+                self._remove(run)
+                raise
+            run.boot = self._boot
+            return self._started(run)
         raise Transient(
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
@@ -112,7 +124,9 @@ class LocalExecutor:
             return False
         Path(run.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         spool.ask_to_stop(run.directory, status)
-        return processes.send(run.pid, run.pid_started, signal.SIGTERM)
+        if run.pid == 0:
+            return True
+        return processes.send(run.pid, run.pid_started, signal.SIGUSR1)
 
     async def finished(self) -> AsyncIterator[Finished]:
         """Every end, once, until the executor is closed. For one consumer."""
@@ -177,7 +191,7 @@ class LocalExecutor:
                 self._server = None
             if self._server is None:
                 self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._server = await connect(self._state_dir)
+                self._server = await connect(self._state_dir, self._has_ended, self._on_server_gone)
             return self._server
 
     # ------------------------------------------------------------------------ watching the runs
@@ -188,14 +202,30 @@ class LocalExecutor:
         except ValueError as error:
             raise NotFound(str(error)) from None
 
-    def _begin(
-        self, execution_id: str, attempt: int, directory: str, who: tuple[str, int, int]
-    ) -> Started:
-        boot, pid, started = who
-        run = _Run(execution_id, attempt, directory, boot, pid, started)
-        if execution_id not in self._runs:
-            self._watch(run)
-        return Started(execution_id, attempt, self._clock.now(), pid, started, boot)
+    def _started(self, run: _Run) -> Started:
+        return Started(
+            run.execution_id,
+            run.attempt,
+            self._clock.now(),
+            run.pid,
+            run.pid_started,
+            run.boot,
+        )
+
+    def _add(self, run: _Run) -> None:
+        self._runs[run.execution_id] = run
+        self._idle.clear()
+
+    def _remove(self, run: _Run) -> None:
+        self._runs.pop(run.execution_id, None)
+        if not self._runs:
+            self._idle.set()
+
+    def _on_server_gone(self, runs: Iterable[_Run]) -> None:
+        if not self._closing:
+            for run in runs:
+                run.boot = self._boot
+                self._watch(run)
 
     def _examine(self, execution: Execution) -> _Run | None:
         """Which process has an execution's last attempt, by its claim or else by the store."""
@@ -211,10 +241,13 @@ class LocalExecutor:
         return _Run(execution.id, attempt.number, directory, boot, pid, started)
 
     def _watch(self, run: _Run) -> None:
-        """From here on the run's end, which may be past, comes out of `finished`."""
-        self._runs[run.execution_id] = run
-        self._idle.clear()
-        if run.boot != self._boot or run.pid <= 0:
+        """From here on the run's end, which may be past, comes out of `finished`.
+
+        A result counts first: its supervisor may be at work on another run by now.
+        """
+        self._add(run)
+        ended = Path(run.directory, spool.RESULT).exists()
+        if ended or run.boot != self._boot or run.pid <= 0:
             self._has_ended(run)
             return
         try:
@@ -278,10 +311,8 @@ class LocalExecutor:
         self._report(run, Outcome(status="lost", finished_at=self._clock.now(), error=why))
 
     def _report(self, run: _Run, outcome: Outcome) -> None:
-        self._runs.pop(run.execution_id, None)
         self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome))
-        if not self._runs:
-            self._idle.set()
+        self._remove(run)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -21,41 +21,50 @@ _TO_DEFAULT = (
     signal.SIGXFSZ,
     signal.SIGTERM,
     signal.SIGCHLD,
+    signal.SIGUSR1,
     signal.SIGINT,
     signal.SIGHUP,
 )
 
 
-def start(request: dict[str, Any], null: int) -> tuple[int, int, int]:
+def start(request: dict[str, Any]) -> tuple[int, int, int]:
     """Pid of the job, and the ends to read its output and its reports from.
 
-    Input is /dev/null, output and errors share one pipe, REPORT_FD is the report's, PAYLOAD_FD a
-    file in memory where the request has a payload. Changes this process's working directory.
-    Raises OSError where the program cannot be started.
+    Input is this process's own (/dev/null), output and errors share one pipe, REPORT_FD is the
+    report's, PAYLOAD_FD a file in memory where the request has a payload. Changes this process's
+    working directory. Raises OSError or ValueError where the program cannot be started.
     """
     environment: dict[str, str] = request["env"]
     os.chdir(request["cwd"])
     program = _find(request["argv"][0], environment.get("PATH", os.defpath))
     output, write = _pipe()
     report, tell = _pipe()
-    theirs = [null, write, write, tell]
+    theirs = [write, tell]
     if request.get("payload") is not None:
         theirs.append(_in_memory(request["payload"]))
-    with _Limit(request.get("memoryBytes")) as limit:
-        pid = os.posix_spawn(
-            program,
-            request["argv"],
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(theirs)
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=_TO_DEFAULT,
-        )
-        limit.fix(pid)
-    for descriptor in {write, *theirs[3:]}:
-        os.close(descriptor)
+    actions = [
+        (os.POSIX_SPAWN_DUP2, source, number)
+        for number, source in zip((1, REPORT_FD, PAYLOAD_FD), theirs, strict=False)
+    ]
+    try:
+        with _Limit(request.get("memoryBytes")) as limit:
+            pid = os.posix_spawn(
+                program,
+                request["argv"],
+                environment,
+                file_actions=[*actions, (os.POSIX_SPAWN_DUP2, 1, 2)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_TO_DEFAULT,
+            )
+            limit.fix(pid)
+    except BaseException:
+        os.close(output)
+        os.close(report)
+        raise
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
     return pid, output, report
 
 
@@ -101,9 +110,11 @@ def _find(name: str, path: str) -> str:
     raise FileNotFoundError(errno.ENOENT, f"not found in PATH={path}", name)
 
 
-def failure(request: dict[str, Any], error: OSError) -> tuple[int, str]:
+def failure(request: dict[str, Any], error: OSError | ValueError) -> tuple[int, str]:
     """Exit code by the shell's convention (127 missing, 126 not startable) and a sentence."""
     program, cwd = request["argv"][0], request["cwd"]
+    if isinstance(error, ValueError):
+        return 126, f"{program!r} could not be started: {error}"
     if not os.path.isdir(cwd):
         return 127, f"the working directory {cwd} does not exist"
     if isinstance(error, PermissionError) and not os.access(cwd, os.X_OK):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RESULT = "result.json"
 LIVE = "live.json"
 OUTPUT = "output"
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -91,7 +92,7 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, content: dict[str, Any]) -> None:
     """Writes by rename: a reader sees the old file or the new one, never a part."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _COMPACT.encode(content)
     part = f"{path}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

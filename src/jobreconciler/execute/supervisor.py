@@ -1,7 +1,8 @@
 """One run, watched from beside: starts the job, keeps its limits, stops all of it, writes its end.
 
 A supervisor is a fork of the supervisor server and needs neither it nor the daemon once it has
-begun. Everything it is told comes in `request` (see `LocalExecutor`), which is never on disk.
+begun. Everything it is told comes in `request` (see request.py), which is never on disk. When the
+run is over nothing of it is left in the process, which may then take the next one.
 Standard library only.
 """
 
@@ -29,47 +30,73 @@ GIVE_UP = 30.0
 LIVE_INTERVAL = 0.5
 MEMORY_INTERVAL = 0.2
 _CHUNK = 65536
-_HANDLED = (signal.SIGTERM, signal.SIGCHLD)
+HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+
+
+class Signals:
+    """The signals of one supervisor process, which blocked them until now.
+
+    They wake the poll through a pipe, so that none is lost between check and sleep. SIGUSR1 says:
+    look whether your run is to be stopped; one that comes too late for its run means nothing to
+    the next. SIGTERM comes from outside, at a shutdown of the machine for one.
+    """
+
+    def __init__(self) -> None:
+        self.look = False
+        self.told_to_end = False
+        self.idle = False
+        self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.signal(signal.SIGUSR1, self._on_look)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+    def _on_look(self, *_: object) -> None:
+        self.look = True
+
+    def _on_term(self, *_: object) -> None:
+        if self.idle:
+            os._exit(0)
+        self.told_to_end = True
 
 
 class Supervisor:
-    """Runs one attempt from claim to result. `null` is a descriptor of /dev/null."""
+    """Runs one attempt from claim to result."""
 
-    def __init__(self, request: dict[str, Any], null: int) -> None:
+    def __init__(self, request: dict[str, Any], signals: Signals) -> None:
         self._request = request
         self._run: str = request["directory"]
-        self._null = null
+        self._signals = signals
         self._mask = Mask(request.get("secrets", ()))
         self._capture = Capture(self._run, max(1024, int(request["outputBytes"])))
         self._reports = Reports(self._mask.value, self._log, self._note)
         self._poll = select.poll()
-        self._wake = self._output = self._report = -1
+        self._output = self._report = -1
         self._job = 0
         self._job_status: int | None = None
         self._alone = False
         self._status: str | None = None
         self._error: str | None = None
-        self._stop_asked = False
         self._stopping = False
         self._killing_since: float | None = None
         self._deadline = self._next_kill = self._linger_until = float("inf")
         self._next_live = self._next_memory = 0.0
         self._unkillable: list[int] = []
 
-    def run(self) -> None:
-        """Everything, once. Returns at once where another supervisor has the run."""
+    def run(self) -> bool:
+        """Everything, once. False where this process cannot take another run afterwards."""
         os.makedirs(self._run, 0o700, exist_ok=True)
-        own = processes.stat(os.getpid())
-        if own is None or not spool.claim(self._run, self._request["bootId"], own.pid, own.started):
-            return
-        self._listen()
+        if not spool.claim(self._run, self._request["bootId"], *_identity()):
+            return True
+        self._signals.look = True
         started = time.time()
         try:
             self._start()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             code, text = spawn.failure(self._request, error)
             self._finish(started, code, None, "failed", text)
-            return
+            return True
         now = time.monotonic()
         self._deadline = now + float(self._request["timeoutSeconds"])
         if self._request.get("memoryBytes"):
@@ -78,37 +105,27 @@ class Supervisor:
             self._step()
         self._drain()
         self._conclude(started)
-
-    # ------------------------------------------------------------------------------- starting
-
-    def _listen(self) -> None:
-        """Signals wake the poll through a pipe, so that none is lost between check and sleep."""
-        self._wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-        self._poll.register(self._wake, select.POLLIN)
-
-    def _on_term(self, *_: object) -> None:
-        self._stop_asked = True
+        os.chdir("/")
+        os.close(self._output)
+        os.close(self._report)
+        return not (self._unkillable or self._signals.told_to_end)
 
     def _start(self) -> None:
-        """Raises OSError where the program cannot be started."""
-        self._job, self._output, self._report = spawn.start(self._request, self._null)
+        """Raises OSError or ValueError where the program cannot be started."""
+        self._job, self._output, self._report = spawn.start(self._request)
         found = processes.stat(self._job)
         if found is not None:
             spool.name_job(self._run, found.pid, found.started)
-        self._poll.register(self._output, select.POLLIN)
-        self._poll.register(self._report, select.POLLIN)
+        for descriptor in (self._signals.wake, self._output, self._report):
+            self._poll.register(descriptor, select.POLLIN)
 
     # --------------------------------------------------------------------------------- running
 
     def _step(self) -> None:
         now = time.monotonic()
         for descriptor, _ in self._poll.poll(self._timeout(now)):
-            if descriptor == self._wake:
-                os.read(self._wake, 512)
+            if descriptor == self._signals.wake:
+                os.read(descriptor, 512)
             elif not self._read(descriptor):
                 self._poll.unregister(descriptor)
         self._reap()
@@ -160,10 +177,11 @@ class Supervisor:
     def _limits(self, now: float) -> None:
         if self._job_status is not None or self._stopping:
             return
-        if self._stop_asked:
-            asked = spool.asked_to_stop(self._run)
-            self._status = asked or "lost"
-            self._error = None if asked else "its supervisor was told to stop from outside"
+        if self._signals.told_to_end:
+            self._status = "lost"
+            self._error = "its supervisor was told to stop from outside"
+            self._begin_stop(now)
+        elif self._signals.look and self._is_to_stop():
             self._begin_stop(now)
         elif now >= self._deadline:
             self._status = "timed_out"
@@ -172,6 +190,11 @@ class Supervisor:
         elif self._next_memory and now >= self._next_memory:
             self._next_memory = now + MEMORY_INTERVAL
             self._check_memory(now)
+
+    def _is_to_stop(self) -> bool:
+        self._signals.look = False
+        self._status = spool.asked_to_stop(self._run)
+        return self._status is not None
 
     def _check_memory(self, now: float) -> None:
         limit = int(self._request["memoryBytes"])
@@ -320,6 +343,23 @@ def _why(code: int | None, number: int | None) -> str:
         return f"killed by signal {number} ({signal.Signals(number).name})"
     except ValueError:
         return f"killed by signal {number}"
+
+
+def _nothing(*_: object) -> None:
+    """A handler, since an ignored signal would wake nobody."""
+
+
+def _identity() -> tuple[int, int]:
+    """Pid and start time of this process."""
+    pid = os.getpid()
+    if pid not in _IDENTITIES:
+        found = processes.stat(pid)
+        assert found is not None
+        _IDENTITIES[pid] = found.started
+    return pid, _IDENTITIES[pid]
+
+
+_IDENTITIES: dict[int, int] = {}
 
 
 def _signal_group(group: int, number: int) -> None:

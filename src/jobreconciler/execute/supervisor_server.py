@@ -1,86 +1,197 @@
 """The process that supervisors are forked from: small, single-threaded, standard library only.
 
 Started by the daemon as `python -I -S supervisor_server.py SOCKET NOFILE_SOFT`, never forked from
-it. It reads launch requests from the socket, forks a supervisor for each and answers with its pid
-and start time. It ends when the daemon's end of the socket closes; supervisors go on.
+it. It hands each launch it reads from the socket to a supervisor that has nothing to do, or forks
+one, answers with that one's pid and start time, and tells when it is done. A supervisor has one
+run at a time; a few wait for the next one, because a fork costs more than all the rest. The server
+ends when the daemon's end of the socket closes: supervisors at work go on and end with their run.
 """
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import gc
+import json
 import os
 import resource
+import select
 import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobreconciler.execute import frames, processes, spool
-from jobreconciler.execute.supervisor import Supervisor
+from jobreconciler.execute.supervisor import HANDLED, Signals, Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
-_BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+MOST_IDLE = 16
+"""Supervisors that may wait for work; more than these end with their run."""
+IDLE_SECONDS = 10.0
+MOST_RUNS = 1000
+_CHANNEL = 3
+_BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
+_DONE = b"."
 
 
-def main() -> None:
-    connection, soft = int(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(connection, False)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    libc = ctypes.CDLL(None, use_errno=True)
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    frames.write(connection, {"ready": os.getpid()})
-    unpacker = frames.Unpacker()
-    while data := _read(connection):
-        for request in unpacker.feed(data):
-            try:
-                frames.write(connection, _launch(request, connection, null, libc))
-            except BrokenPipeError:
-                return
+class Worker:
+    """One supervisor as the server sees it; `launch` is 0 while it waits for work."""
+
+    __slots__ = ("channel", "launch", "pid", "runs", "since", "started")
+
+    def __init__(self, channel: int, pid: int, started: int) -> None:
+        self.channel = channel
+        self.pid = pid
+        self.started = started
+        self.launch = 0
+        self.runs = 0
+        self.since = 0.0
 
 
-def _read(connection: int) -> bytes:
-    try:
-        return os.read(connection, 1 << 16)
-    except ConnectionResetError:
-        return b""
+class Server:
+    """Keeps the supervisors. `soft` is the descriptor limit that jobs are to have."""
 
+    def __init__(self, connection: int, soft: int) -> None:
+        self._connection = connection
+        self._soft = soft
+        self._hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._hard, self._hard))
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._workers: dict[int, Worker] = {}
+        self._idle: list[Worker] = []
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._launches = frames.Unpacker()
 
-def _launch(request: dict[str, Any], connection: int, null: int, libc: Any) -> dict[str, Any]:
-    try:
-        pid = os.fork()
-    except OSError as error:
-        return {"id": request["id"], "error": error.strerror or str(error)}
-    if pid == 0:
-        code = 1
+    def serve(self) -> None:
+        """Returns when the daemon is gone."""
+        frames.send(self._connection, frames.pack(0, {"ready": os.getpid()}))
+        while True:
+            timeout = 1000 if self._idle else None
+            for descriptor, _ in self._poll.poll(timeout):
+                if descriptor != self._connection:
+                    self._hear(self._workers[descriptor])
+                elif not self._take():
+                    return
+            self._dismiss_old()
+
+    def _take(self) -> bool:
+        """Reads launches. False at the end of the connection."""
         try:
-            os.close(connection)
-            _supervise(request, null, libc)
-            code = 0
-        except BaseException as error:
-            _give_up(request, error)
-        finally:
-            os._exit(code)
-    found = processes.stat(pid)
-    return {"id": request["id"], "pid": pid, "started": found.started if found else 0}
+            data = os.read(self._connection, 1 << 18)
+        except ConnectionResetError:
+            return False
+        for number, body in self._launches.feed(data):
+            frame = frames.pack_body(number, body)
+            while self._idle:
+                worker = self._idle.pop()
+                try:
+                    frames.send(worker.channel, frame)
+                except OSError:
+                    self._forget(worker)
+                    continue
+                self._at_work(worker, number)
+                break
+            else:
+                self._fork(number, body)
+        return bool(data)
+
+    def _fork(self, number: int, body: bytes) -> None:
+        try:
+            ours, theirs = _socket.socketpair()
+            pid = os.fork()
+        except OSError as error:
+            self._tell(number, {"error": error.strerror or str(error)})
+            return
+        if pid == 0:
+            _be_supervisor(theirs.fileno(), body, (self._soft, self._hard), self._libc)
+        found = processes.stat(pid)
+        worker = Worker(ours.detach(), pid, found.started if found else 0)
+        theirs.close()
+        self._workers[worker.channel] = worker
+        self._poll.register(worker.channel, select.POLLIN)
+        self._at_work(worker, number)
+
+    def _at_work(self, worker: Worker, number: int) -> None:
+        worker.launch = number
+        worker.runs += 1
+        self._tell(number, {"pid": worker.pid, "started": worker.started})
+
+    def _hear(self, worker: Worker) -> None:
+        """A supervisor is done, or gone."""
+        try:
+            said = os.read(worker.channel, 16)
+        except ConnectionResetError:
+            said = b""
+        launch, worker.launch = worker.launch, 0
+        if launch:
+            self._tell(launch, {"end": True})
+        if not said or worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
+            self._forget(worker)
+        else:
+            worker.since = time.monotonic()
+            self._idle.append(worker)
+
+    def _dismiss_old(self) -> None:
+        while self._idle and time.monotonic() - self._idle[0].since > IDLE_SECONDS:
+            self._forget(self._idle.pop(0))
+
+    def _forget(self, worker: Worker) -> None:
+        """Closes its channel: a supervisor that waits for work ends."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._poll.unregister(worker.channel)
+        del self._workers[worker.channel]
+        os.close(worker.channel)
+
+    def _tell(self, number: int, message: dict[str, Any]) -> None:
+        try:
+            frames.send(self._connection, frames.pack(number, message))
+        except OSError:
+            return
 
 
-def _supervise(request: dict[str, Any], null: int, libc: Any) -> None:
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
-    Supervisor(request, null).run()
+def _be_supervisor(channel: int, body: bytes, files: tuple[int, int], libc: Any) -> None:
+    """The forked child's whole life; never returns."""
+    code = 1
+    request: dict[str, Any] = {}
+    try:
+        os.dup2(channel, _CHANNEL, inheritable=False)
+        os.closerange(_CHANNEL + 1, files[1])
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+        signals = Signals()
+        next_body: bytes | None = body
+        while next_body is not None:
+            request = json.loads(next_body)
+            signals.idle = False
+            if not Supervisor(request, signals).run():
+                break
+            signals.idle = True
+            next_body = _next()
+        code = 0
+    except BaseException as error:
+        _give_up(request, error)
+    finally:
+        os._exit(code)
+
+
+def _next() -> bytes | None:
+    """Says that the run is done and waits for another; None where none will come."""
+    try:
+        os.write(_CHANNEL, _DONE)
+        gc.collect()
+        return frames.receive(_CHANNEL)
+    except OSError:
+        return None
 
 
 def _give_up(request: dict[str, Any], error: BaseException) -> None:
@@ -94,13 +205,27 @@ def _give_up(request: dict[str, Any], error: BaseException) -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
+    run = request.get("directory")
+    claim = spool.claimed(run) if run else None
+    if claim is None or claim[1] != os.getpid():
+        return
     result = {"status": "lost", "error": f"its supervisor failed: {type(error).__name__}: {error}"}
     try:
-        claim = spool.claimed(request["directory"])
-        if claim is not None and claim[1] == os.getpid():
-            spool.write_json(f"{request['directory']}/{spool.RESULT}", result)
+        spool.write_json(f"{run}/{spool.RESULT}", result)
     except OSError:
         sys.stderr.write("no result could be written\n")
+
+
+def main() -> None:
+    connection, soft = int(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(connection, False)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    server = Server(connection, soft)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    server.serve()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""What a run costs: runs a second, memory a run, against what the machine allows.
+
+    python bench/execute.py
+
+The floor is two `posix_spawn`s with their reaping for each run, as many at once as ours: the least
+that a program and something that watches it can cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from jobreconciler.clock import SystemClock
+from jobreconciler.execute import processes
+from jobreconciler.execute.local import LocalExecutor
+from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.model.execution import Launch, Trigger
+
+RUNS = 2000
+AT_ONCE = 16
+ROUNDS = 3
+RATIO = 0.75
+"""Of the floor: what a fork for each run reaches."""
+SLEEPERS = 50
+PSS_MIB = 2.0
+
+
+def measure() -> list[dict[str, Any]]:
+    """Rows {what, ours, floor_or_peer, ratio, target, ok}; rates are medians of alternating
+    rounds, so that both see the same machine."""
+    ours, floor = [], []
+    for _ in range(ROUNDS):
+        floor.append(_floor(RUNS // 2))
+        ours.append(asyncio.run(_rate(RUNS)))
+    rate, least = statistics.median(ours), statistics.median(floor)
+    fresh, used = asyncio.run(_memory(reuse=False)), asyncio.run(_memory(reuse=True))
+    return [
+        {
+            "what": f"runs/s of /bin/true, {AT_ONCE} at once",
+            "ours": round(rate),
+            "floor_or_peer": round(least),
+            "ratio": round(rate / least, 2),
+            "target": f">= {RATIO} of the floor",
+            "ok": rate / least >= RATIO,
+        },
+        *(
+            {
+                "what": f"PSS a run in MiB, {SLEEPERS} at once, {what}",
+                "ours": round(mib, 2),
+                "floor_or_peer": None,
+                "ratio": None,
+                "target": f"<= {PSS_MIB}",
+                "ok": mib <= PSS_MIB,
+            }
+            for what, mib in (("supervisors new", fresh), ("after 100 runs each", used))
+        ),
+    ]
+
+
+def _floor(runs: int) -> float:
+    started = time.perf_counter()
+    waiting = 0
+    for _ in range(runs * 2):
+        os.posix_spawn("/bin/true", ["/bin/true"], {})
+        waiting += 1
+        if waiting >= AT_ONCE:
+            os.wait()
+            waiting -= 1
+    for _ in range(waiting):
+        os.wait()
+    return runs / (time.perf_counter() - started)
+
+
+async def _rate(runs: int) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        executor = _executor(Path(directory))
+        await executor.start(_launch("first", "/bin/true"))
+        await anext(executor.finished())
+        started = time.perf_counter()
+        await _run_all(executor, [_launch(f"n{n}", "/bin/true") for n in range(runs)], AT_ONCE)
+        rate = runs / (time.perf_counter() - started)
+        await executor.close()
+        return rate
+
+
+async def _memory(*, reuse: bool) -> float:
+    """Mean PSS of supervisors, each with a sleeping job, in MiB."""
+    with tempfile.TemporaryDirectory() as directory:
+        executor = _executor(Path(directory))
+        at_once = 16
+        if reuse:
+            launches = [_launch(f"n{n}", "/bin/true") for n in range(at_once * 100)]
+            await _run_all(executor, launches, at_once)
+        launches = [_launch(f"s{n}", "/bin/sleep", "60") for n in range(SLEEPERS)]
+        started = [await executor.start(launch) for launch in launches]
+        await asyncio.sleep(1)
+        seen = started[:at_once]
+        mib = sum(processes.memory([one.pid]) for one in seen) / len(seen) / 2**20
+        for launch in launches:
+            await executor.stop(launch.execution_id, "cancelled")
+        await executor.close(drain=True)
+        return mib
+
+
+async def _run_all(executor: LocalExecutor, launches: list[Launch], at_once: int) -> None:
+    room = asyncio.Semaphore(at_once)
+
+    async def start(launch: Launch) -> None:
+        await room.acquire()
+        await executor.start(launch)
+
+    starting = asyncio.gather(*map(start, launches))
+    ends = executor.finished()
+    for _ in launches:
+        ended = await anext(ends)
+        if ended.outcome.status != "succeeded":
+            raise RuntimeError(f"{ended}")
+        room.release()
+    await starting
+
+
+def _executor(state_dir: Path) -> LocalExecutor:
+    return LocalExecutor(
+        state_dir,
+        load_job_types(),
+        SystemClock(),
+        secrets_dir=None,
+        environ=dict(os.environ),
+        on_error=lambda what, error: sys.stderr.write(f"{what}: {error!r}\n"),
+    )
+
+
+def _launch(name: str, *argv: str) -> Launch:
+    config = {"meta": {"id": "bench"}, "payload": {"jobType": "command", "limits": {}}}
+    return Launch(name, "bench", 1, config, {"argv": list(argv)}, Trigger("manual"), "0" * 40)
+
+
+if __name__ == "__main__":
+    for row in measure():
+        sys.stdout.write("  ".join(f"{key}={value}" for key, value in row.items()) + "\n")
