@@ -105,7 +105,7 @@ def coming(
 ) -> Response:
     """A job's coming slots, in UTC and on its own wall clock; none where its schedule is off."""
     found = declared_job(served.service, job_id)
-    slots = coming_slots(job_id, found.config["payload"], served.service.clock.now(), n)
+    slots = coming_slots(job_id, found.config.get("payload") or {}, served.service.clock.now(), n)
     return json_answer(request, views.next_json([(job_id, slots)]))
 
 
