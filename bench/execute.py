@@ -133,8 +133,12 @@ def _executor(state_dir: Path) -> LocalExecutor:
         SystemClock(),
         secrets_dir=None,
         environ=dict(os.environ),
-        on_error=lambda what, error: sys.stderr.write(f"{what}: {error!r}\n"),
+        on_error=_report,
     )
+
+
+def _report(what: str, error: BaseException) -> None:
+    sys.stderr.write(f"{what}: {error!r}\n")
 
 
 def _launch(name: str, *argv: str) -> Launch:

@@ -19,6 +19,7 @@ from jobreconciler.execute import frames
 _SERVER = Path(__file__).with_name("supervisor_server.py")
 _LOG = "supervisors.log"
 _READY_WITHIN = 30.0
+_ENDED_WITHIN = 3.0
 
 
 class ServerGone(Exception):
@@ -78,7 +79,7 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         if self._process is not None:
-            await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(_wait, self._process)
 
     @property
     def pid(self) -> int | None:
@@ -150,8 +151,16 @@ async def connect(
     return connection
 
 
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def _spawn(theirs: socket.socket, log: Path) -> subprocess.Popen[bytes]:
-    soft = _raise_descriptor_limit()
+    soft = raise_descriptor_limit()
     with log.open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SERVER), str(theirs.fileno()), str(soft)],
@@ -166,7 +175,7 @@ def _spawn(theirs: socket.socket, log: Path) -> subprocess.Popen[bytes]:
 
 
 @functools.cache
-def _raise_descriptor_limit() -> int:
+def raise_descriptor_limit() -> int:
     """Lets the daemon hold one descriptor a run; returns the soft limit that jobs are to have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

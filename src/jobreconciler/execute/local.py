@@ -19,7 +19,12 @@ from typing import Any
 
 from jobreconciler.errors import NotFound, Transient
 from jobreconciler.execute import capture, processes, request, spool
-from jobreconciler.execute.connection import ServerConnection, ServerGone, connect
+from jobreconciler.execute.connection import (
+    ServerConnection,
+    ServerGone,
+    connect,
+    raise_descriptor_limit,
+)
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.model.execution import Execution, Launch, Outcome
 from jobreconciler.model.views import Live
@@ -80,6 +85,7 @@ class LocalExecutor:
         self._server: ServerConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        raise_descriptor_limit()
 
     # ------------------------------------------------------------------------------- the port
 
@@ -89,13 +95,13 @@ class LocalExecutor:
         Raises Invalid (unknown type, parameters, SecretMissing, DryRunUnsupported) and Transient.
         A program that cannot be executed is an outcome, with exit code 126 or 127.
         """
-        if self._closing:
-            raise Transient("the executor is closing", reason="Closing")
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
         wanted = request.build(launch, job_type, self._secrets, directory, self._environ)
         run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
+            if self._closing:
+                raise Transient("the executor is closing", reason="Closing")
             held = spool.claimed(directory)
             if held is not None:
                 run.boot, run.pid, run.pid_started = held
