@@ -145,6 +145,8 @@ def _restore_sqlite(source: Path, path: Path, at: datetime, catch_up: bool) -> P
         path.with_name(path.name + leftover).unlink(missing_ok=True)
     incoming.rename(path)
     _sync_directory(path.parent)
+    with closing(sqlite3.connect(path)) as restored:
+        restored.execute("PRAGMA journal_mode = WAL")
     return kept
 
 

@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from jobreconciler.errors import Refused
+from jobreconciler.errors import Refused, Stalled
 from jobreconciler.store.sql import Statement, Tx
 
 LOCK_KEY = 0x6A6F62726563
@@ -33,7 +33,10 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Raises Refused, naming the holder, where another process has it."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise not_writable(path.parent, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -48,6 +51,14 @@ class FileLock:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def not_writable(directory: Path, error: OSError) -> Stalled:
+    return Stalled(
+        f"{directory} cannot be written: {error.strerror}",
+        reason="StoreReadOnly",
+        hint="give this user the right to write there, or name another --state-dir",
+    )
 
 
 def in_use(holder: str) -> Refused:

@@ -14,7 +14,7 @@ from jobreconciler.ports import Clock
 from jobreconciler.store import schema
 from jobreconciler.store.engine import Database, locate, missing
 from jobreconciler.store.executions import Pinned
-from jobreconciler.store.lock import FileLock, lock_postgresql
+from jobreconciler.store.lock import FileLock, lock_postgresql, not_writable
 from jobreconciler.store.migrations import HEAD
 from jobreconciler.store.sql import Tx
 from jobreconciler.store.store import SqlStore
@@ -63,13 +63,21 @@ def open_store(
 
 
 def lock(database: Database, state_dir: Path, locks: ExitStack) -> None:
-    """Take the file lock of the state directory, and of an SQLite file that lies elsewhere."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Take the state directory's lock, and the one of an SQLite file, wherever it lies: another
+    daemon may have it as its own."""
+    _make(state_dir)
     locks.callback(FileLock(state_dir / "lock").close)
     path = database.location.path
-    if path is not None and path.parent != state_dir.absolute():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path is not None:
+        _make(path.parent)
         locks.callback(FileLock(path.with_name(path.name + ".lock")).close)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_writable(directory, error) from error
 
 
 def _prepare(database: Database, state_dir: Path, at: datetime, access: Access) -> None:
