@@ -80,14 +80,23 @@ def git(settings: Settings, now: datetime) -> Iterator[Check]:  # noqa: ARG001
 
 
 def repository(settings: Settings, now: datetime) -> Iterator[Check]:
-    """Resolve the ref as the daemon does, then read its jobs directory."""
-    from jobreconciler.app import make_source
+    """Resolve the ref as the daemon does, then read its jobs directory.
 
+    Of a remote only the ref is looked at: reading more would fetch it into the mirror.
+    """
+    from jobreconciler.app import make_source
+    from jobreconciler.source.refs import parse_location
+
+    location = parse_location(settings.repo)
     source = make_source(settings)
     try:
         revision = source.resolve()
-        yield Check("repository", "ok", settings.repo if "://" not in settings.repo else "reached")
+        yield Check("repository", "ok", location.shown)
+        if location.warning:
+            yield Check("repository", "warn", location.warning, "use https:// or ssh://")
         yield Check("ref", "ok", f"{settings.ref or 'HEAD branch'} is at {revision[:12]}")
+        if location.path is None:
+            return
         snapshot = source.snapshot(revision)
         files = count(len(snapshot.entries), "file")
         yield Check("jobs dir", "ok", f"{settings.jobs_dir} holds {files}")

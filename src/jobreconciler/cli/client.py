@@ -10,9 +10,11 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from jobreconciler.cli.errors import Unreachable
@@ -22,7 +24,14 @@ from jobreconciler.settings import Settings
 TIMEOUT = 30.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """One response, read to its end; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Client:
@@ -46,10 +55,8 @@ class Client:
 
     def raw(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
         """The body as it is, and the response's headers in lower case."""
-        response = self._send("GET", path, query, None, {"Accept": "*/*"})
-        body = self._guarded(response.read)
-        self._check(response, body)
-        return body, {name.lower(): value for name, value in response.getheaders()}
+        reply = self._send("GET", path, query, None, {"Accept": "*/*"})
+        return reply.body, reply.headers
 
     def _json(
         self,
@@ -59,11 +66,9 @@ class Client:
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
     ) -> Any:
-        response = self._send(method, path, query, body, headers)
-        raw = self._guarded(response.read)
-        self._check(response, raw)
+        reply = self._send(method, path, query, body, headers)
         try:
-            return json.loads(raw) if raw else None
+            return json.loads(reply.body) if reply.body else None
         except ValueError:
             raise self._not_ours() from None
 
@@ -74,7 +79,7 @@ class Client:
         query: Mapping[str, Any],
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
-    ) -> HTTPResponse:
+    ) -> _Reply:
         sent = {"Accept": "application/json", "X-Jobreconciler-Actor": actor(), **headers}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
@@ -86,22 +91,23 @@ class Client:
         target = self._address.path.rstrip("/") + path
         if given:
             target += "?" + urlencode(given)
-
-        def exchange() -> HTTPResponse:
-            connection = self._connection()
+        with self._faults_in_words(), closing(self._connection()) as connection:
             connection.request(method, target, body=payload, headers=sent)
-            return connection.getresponse()
-
-        return self._guarded(exchange)
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            reply = _Reply(response.status, names, response.read())
+        self._check(reply)
+        return reply
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
         return kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
 
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """`action()`, with what can go wrong on a wire said in our words."""
+    @contextmanager
+    def _faults_in_words(self) -> Iterator[None]:
+        """What can go wrong on a wire, said in our words."""
         try:
-            return action()
+            yield
         except TimeoutError:
             raise Unreachable(
                 f"the daemon at {self.server} took longer than {self._timeout:g} s to answer",
@@ -126,15 +132,15 @@ class Client:
             hint="name the daemon's address with --server",
         )
 
-    def _check(self, response: HTTPResponse, raw: bytes) -> None:
-        if response.status < 300:
+    def _check(self, reply: _Reply) -> None:
+        if reply.status < 300:
             return
-        problem = _problem(raw)
+        problem = _problem(reply.body)
         if problem is None:
-            if response.status == 404 or response.status < 500:
+            if reply.status < 500:
                 raise self._not_ours()
-            raise Transient(f"{self.server} answers with HTTP status {response.status}")
-        raise _raised(response.status, problem, bool(self._token))
+            raise Transient(f"{self.server} answers with HTTP status {reply.status}")
+        raise _raised(reply.status, problem, bool(self._token))
 
 
 def actor() -> str:

@@ -1,0 +1,173 @@
+"""Verbs that ask a daemon: a real one, in a process of its own, started once for them all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.calling import Answer, Cli
+from e2e.running import Running
+
+JOBS = {
+    "jobs.d/greet.yaml": (
+        "meta: {id: greet}\n"
+        "payload:\n"
+        "  jobType: command\n"
+        "  manual: {allowParameters: [shell]}\n"
+        '  schedule: {cronExpression: "0 2 * * *"}\n'
+        "  parameters: {shell: 'echo hello; echo oops >&2'}\n"
+    ),
+    "jobs.d/fail.yaml": (
+        "meta: {id: fail}\n"
+        "payload:\n"
+        "  jobType: command\n"
+        "  retry: {maxAttempts: 2, initialDelay: 1s}\n"
+        "  parameters: {shell: 'echo trying; exit 3'}\n"
+    ),
+    "jobs.d/off.yaml": (
+        "meta: {id: off}\n"
+        "payload: {jobType: command, isEnabled: false, parameters: {argv: ['true']}}\n"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    made = Running(tmp_path_factory.mktemp("daemon"))
+    made.repo.write(JOBS).commit("Add greet, fail and off")
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def ask(daemon: Running, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """The command line, pointed at the daemon and its state directory."""
+    monkeypatch.setenv("JOBRECONCILER_SERVER", daemon.url)
+    monkeypatch.setenv("JOBRECONCILER_STATE_DIR", str(daemon.state))
+    monkeypatch.setenv("JOBRECONCILER_REPO", str(daemon.repo.path))
+    return cli
+
+
+def test_a_run_is_waited_for_and_its_output_printed(ask: Cli) -> None:
+    answer = ask("trigger", "greet", "--wait", "--reason", "a test")
+    assert (answer.code, answer.out) == (0, "hello\noops\n"), answer.err
+    assert answer.err.startswith("succeeded after ")
+    assert ": a test\n" in answer.err
+
+
+def test_a_run_that_fails_exits_with_one_and_shows_each_attempt(ask: Cli) -> None:
+    answer = ask("trigger", "fail", "--wait")
+    assert answer.code == 1
+    assert answer.out == "trying\ntrying\n"
+    assert "exit code 3 · 2 attempts" in answer.err
+    executions = ask("history", "fail", "-n", "1", "-o", "json").json["executions"]
+    assert [each["status"] for each in executions] == ["failed"]
+
+
+def test_waiting_with_json_prints_only_the_execution(ask: Cli) -> None:
+    answer = ask("trigger", "greet", "--wait", "-o", "json")
+    assert answer.code == 0
+    assert answer.json["status"] == "succeeded"
+    assert answer.json["trigger"]["type"] == "manual"
+
+
+def test_without_waiting_the_execution_is_named(ask: Cli) -> None:
+    answer = ask("trigger", "greet")
+    assert answer.code == 0
+    assert answer.out.startswith("greet is queued: execution ")
+    execution = answer.out.split()[-1]
+    followed = ask("logs", execution, "-f")
+    assert (followed.code, followed.out) == (0, "hello\noops\n")
+    assert ask("logs", "greet").out == "hello\noops\n"
+    assert ask("logs", execution, "-o", "json").json == {
+        "execution": execution,
+        "attempts": [{"number": 1, "output": "hello\noops\n"}],
+    }
+
+
+def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:
+    answer = ask("trigger", "greet", "--wait", "--param", "shell=echo other")
+    assert (answer.code, answer.out) == (0, "other\n"), answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["trigger", "nobody"], 1, "nobody"),
+        (["trigger", "off"], 1, "off is disabled"),
+        (["trigger", "fail", "--param", "shell=true"], 1, "shell may not be set by hand"),
+        (["trigger", "greet", "--dry-run"], 1, "cannot run dry"),
+        (["trigger", "greet", "--token", "wrong"], 2, "the daemon refuses access"),
+        (["logs", "nobody"], 1, "nobody"),
+        (["logs", "01978f3a-1c5d-7abc-8def-0123456789ab"], 1, "no execution"),
+        (["history", "nobody"], 1, "nobody"),
+        (["apply"], 2, "the store is in use by process"),
+        (["restore", "x.db"], 1, "there is no file x.db"),
+    ],
+)
+def test_a_no_of_the_daemon_is_said_in_its_words(
+    arguments: list[str], code: int, said: str, ask: Cli
+) -> None:
+    answer = ask(*arguments)
+    assert answer.code == code
+    assert said.lower() in answer.err.lower()
+    assert answer.err.startswith("error: ")
+    assert "Traceback" not in answer.err
+
+
+def test_without_a_token_writing_is_refused_and_reading_is_not(ask: Cli, tmp_path: Path) -> None:
+    elsewhere = ("--state-dir", str(tmp_path / "elsewhere"))
+    refused = ask("trigger", "greet", *elsewhere)
+    assert refused.code == 2
+    assert "no token was found" in refused.err
+    assert ask("jobs", *elsewhere).code == 0
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["jobs"], ["changes"], ["status", "greet"]])
+def test_what_is_shown_fits_eighty_columns_and_is_json_on_request(
+    arguments: list[str], ask: Cli
+) -> None:
+    answer = ask(*arguments)
+    assert answer.code == 0
+    assert answer.err == ""
+    assert answer.widest <= 80
+    assert json.loads(ask(*arguments, "-o", "json").out)
+
+
+def test_jobs_can_be_filtered(ask: Cli) -> None:
+    disabled = ask("jobs", "--state", "disabled", "-o", "json").json["jobs"]
+    assert [each["jobId"] for each in disabled] == ["off"]
+    assert ask("jobs", "-q", "nothing-like-it").out == "no job matches\n"
+
+
+def test_a_commit_is_applied_on_request(ask: Cli, daemon: Running) -> None:
+    daemon.repo.write({"jobs.d/late.yaml": JOBS["jobs.d/greet.yaml"].replace("greet", "late")})
+    revision = daemon.repo.commit("Add late")
+    answer = ask("reconcile")
+    assert answer.code == 0
+    assert revision[:12] in answer.out
+    assert ask("status", "late").code == 0
+
+
+def test_tokens_are_made_beside_the_daemon_and_work_at_once(ask: Cli) -> None:
+    made = ask("token", "create", f"ci-{time.monotonic_ns()}", "--role", "operator")
+    assert made.code == 0, made.err
+    assert ask("reconcile", "--token", made.out.strip()).code == 0
+
+
+def test_a_backup_is_made_beside_the_daemon(ask: Cli, tmp_path: Path) -> None:
+    answer = ask("backup", str(tmp_path / "copy.db"))
+    assert answer.code == 0, answer.err
+    assert "jobs" in answer.out
+
+
+def test_doctor_finds_the_daemon(ask: Cli, daemon: Running) -> None:
+    answer = ask("doctor", "--listen", f"127.0.0.1:{daemon.port}")
+    assert answer.code == 0, answer.out
+    assert "a daemon answers at" in answer.out
