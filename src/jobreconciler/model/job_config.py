@@ -40,7 +40,7 @@ ParameterPath = Annotated[
 
 
 class Meta(StrictModel):
-    """What the job is."""
+    """Names the job and says whose it is and where it is desired."""
 
     id: Id = Field(
         description="The job's identity for ever, unique in the repository. A renamed file is a "
@@ -91,7 +91,7 @@ class Meta(StrictModel):
 
 
 class Schedule(StrictModel):
-    """When the job starts by itself."""
+    """Starts the job by the clock."""
 
     cron_expression: str = Field(
         min_length=1,
@@ -139,7 +139,7 @@ def _one_or_two(value: Any) -> str:
 
 
 class Webhook(StrictModel):
-    """Lets a signed request start the job."""
+    """Starts the job by a signed HTTP request."""
 
     secret: Annotated[
         Annotated[SecretReference, Tag("one")]
@@ -165,7 +165,7 @@ class Webhook(StrictModel):
 
 
 class Manual(StrictModel):
-    """What a person who starts the job by hand may set."""
+    """Bounds of what a person who starts the job by hand may set."""
 
     allow_parameters: DistinctItems[ParameterPath] = Field(
         default=(),
@@ -176,7 +176,7 @@ class Manual(StrictModel):
 
 
 class Dependency(StrictModel):
-    """Starts the job when others have ended."""
+    """Starts the job when those it waits for have ended."""
 
     jobs: DistinctItems[Id] = Field(
         min_length=1,
@@ -197,7 +197,7 @@ class Dependency(StrictModel):
 
 
 class Retry(StrictModel):
-    """What happens after a failed attempt."""
+    """Tries again after a failed attempt."""
 
     max_attempts: Whole = Field(
         default=1,
@@ -231,7 +231,7 @@ class Retry(StrictModel):
 
 
 class Limits(StrictModel):
-    """What the job may take."""
+    """Bounds of time, memory, output and company of one job's runs."""
 
     batch_size: Whole | None = Field(
         default=None,
@@ -290,7 +290,7 @@ class Limits(StrictModel):
 
 
 class Expect(StrictModel):
-    """What is normal. Past it the job is Late or Overrunning; nothing is stopped."""
+    """Says what is normal. Past it the job is Late or Overrunning; nothing is stopped."""
 
     success_within: PositiveDuration | None = Field(
         default=None,
@@ -352,7 +352,7 @@ Channel = Annotated[
 
 
 class Notifications(StrictModel):
-    """Who hears of it."""
+    """Tells people, through channels, how runs ended."""
 
     on_success: DistinctItems[Name] = Field(
         default=(), max_length=16, description="Channels told of a success.", examples=[["ops"]]
@@ -389,7 +389,7 @@ class Notifications(StrictModel):
 
 
 class Payload(StrictModel):
-    """What the job does, when, and within which bounds."""
+    """Says what the job does, when, and within which bounds."""
 
     job_type: str = Field(
         min_length=1,

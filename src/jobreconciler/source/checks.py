@@ -46,7 +46,7 @@ class TypeLookup:
         """The type that a job file names, the reason why there is none, or None: no name."""
         payload = data.get("payload")
         name = payload.get("jobType") if isinstance(payload, dict) else None
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not 0 < len(name) <= 63:
             return None
         found = self.found.get(name)
         if found is None:
@@ -54,7 +54,7 @@ class TypeLookup:
                 found = self.job_types.get(name)
             except NotFound as error:
                 found = error
-            self.found[name[:64]] = found
+            self.found[name] = found
         return found
 
 

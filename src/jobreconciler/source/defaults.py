@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from jobreconciler.model.job_config import Defaults, JobConfig
+from jobreconciler.model.strict import NAME_PATTERN
 from jobreconciler.source.findings import Path
+
+_NAME = re.compile(NAME_PATTERN.removesuffix("$"))
 
 SECTIONS = ("retry", "limits", "expect", "notifications")
 
@@ -28,10 +32,13 @@ class Unset:
 
 
 def without_nulls(data: dict[str, Any], unset: Unset) -> dict[str, Any]:
-    """`data` without the keys that null unsets. Never changes its argument."""
+    """`data` without the keys that null unsets. Never changes its argument.
+
+    A name that no channel may have is kept, to be refused like any other.
+    """
     result = {}
     for key, value in data.items():
-        inner = unset.keys.get(key, unset.every)
+        inner = unset.keys.get(key) or (unset.every if _NAME.fullmatch(key) else None)
         if inner is None:
             result[key] = value
         elif isinstance(value, dict):

@@ -10,13 +10,14 @@ from jobreconciler.source.located_yaml import Located, Mistake
 Path = tuple[str | int, ...]
 
 MAX_PROBLEMS = 1000
-"""So many mistakes of one file are listed; a last one says how many more there are."""
+"""So many mistakes of one file are listed; a last one says that or how many more there are."""
 
 
 class Finding(NamedTuple):
     """One mistake. `at` says whether its key or its value is to blame.
 
-    `inside` counts characters from the start of a one-line text to the fault in it.
+    `inside` counts characters from the start of a one-line text to the fault in it; -1 means the
+    whole value.
     """
 
     path: Path
@@ -24,7 +25,7 @@ class Finding(NamedTuple):
     message: str
     hint: str = ""
     at: Literal["key", "value"] = "value"
-    inside: int = 0
+    inside: int = -1
 
 
 class Text(NamedTuple):
@@ -48,20 +49,17 @@ def dotted(path: Path) -> str:
 def problems_of(text: Text, findings: list[Finding], blame: Blame | None = None) -> list[Problem]:
     """Every mistake of one file, by line. `blame` may find a value in the defaults file."""
     found = [_of_mistake(text.file, mistake) for mistake in text.located.mistakes]
-    found += [locate(text, finding, blame) for finding in findings]
-    found.sort()
-    if len(found) <= MAX_PROBLEMS:
-        return found
-    last = Problem(
-        text.file,
-        found[MAX_PROBLEMS - 1].line,
-        0,
-        "",
-        "too_many_problems",
-        f"{len(found) - MAX_PROBLEMS} more mistakes are not listed",
-        "mend those above first",
-    )
-    return [*found[:MAX_PROBLEMS], last]
+    others = sorted(locate(text, finding, blame) for finding in findings)
+    room = max(0, MAX_PROBLEMS - len(found))
+    found += others[:room]
+    if len(others) > room:
+        found.append(_cut_off(text.file, len(others) - room))
+    return sorted(found, key=lambda one: (one.code == "too_many_problems", one))
+
+
+def _cut_off(file: str, count: int) -> Problem:
+    message = f"{count} more mistakes are not listed"
+    return Problem(file, 0, 0, "", "too_many_problems", message, "mend those above first")
 
 
 class Blame(NamedTuple):
@@ -89,7 +87,7 @@ def locate(text: Text, finding: Finding, blame: Blame | None = None) -> Problem:
             return problem
         return _problem(text.file, *mark.key, finding)
     line, column = mark.key if finding.at == "key" else mark.value
-    if finding.inside and finding.at == "value":
+    if finding.inside >= 0 and finding.at == "value":
         column += mark.inner + finding.inside
     return _problem(text.file, line, column, finding)
 

@@ -107,21 +107,26 @@ def _plain(word: str) -> str:
 
 
 def belongs_elsewhere(key: str, path: Path) -> str | None:
-    """Where in a job file a misplaced key belongs, when there is only one such place."""
-    homes = _homes().get(key, ())
+    """Where in a job file a misplaced key belongs, in words, when there is only one such place."""
+    homes = _homes().get(_plain(key), [])
     own = ".".join(str(step) for step in path[:-1])
-    return homes[0] if len(homes) == 1 and homes[0] != own else None
+    if len(homes) != 1 or homes[0][0] == own:
+        return None
+    return f"{homes[0][1]} belongs in {homes[0][0]}"
 
 
 @lru_cache(maxsize=1)
-def _homes() -> dict[str, list[str]]:
-    homes: dict[str, list[str]] = {}
+def _homes() -> dict[str, list[tuple[str, str]]]:
+    """(section, key) of every key of a job file that stands one or two levels deep."""
+    homes: dict[str, list[tuple[str, str]]] = {}
     for section, outer in fields_of(JobConfig).items():
-        for model in _models_in(outer.annotation):
-            for key, field in fields_of(model).items():
-                homes.setdefault(key, []).append(section)
-                for inner in (
-                    key for one in _models_in(field.annotation) for key in fields_of(one)
-                ):
-                    homes.setdefault(inner, []).append(f"{section}.{key}")
+        for key, field in _fields_in(outer.annotation):
+            homes.setdefault(_plain(key), []).append((section, key))
+            for inner, _ in _fields_in(field.annotation):
+                homes.setdefault(_plain(inner), []).append((f"{section}.{key}", inner))
     return homes
+
+
+def _fields_in(annotation: Any) -> Iterator[tuple[str, FieldInfo]]:
+    for model in _models_in(annotation):
+        yield from fields_of(model).items()

@@ -51,6 +51,8 @@ def findings_of(
             path = (*path, _tag_name(one["ctx"]))
         unknown += one["type"] == "extra_forbidden"
         value = _at(data, path)
+        if _is_echo(one, value):
+            continue
         if one["type"] == "extra_forbidden":
             finding = _unknown_key(model, data, path, prefix, guess=unknown <= _MANY)
         else:
@@ -61,6 +63,12 @@ def findings_of(
         if union:
             unions.add(finding.path)
     return [one for one in found.values() if not _is_explained_below(one, found, unions)]
+
+
+def _is_echo(error: Any, value: Any) -> bool:
+    """A list is called too short only because items in it were refused, which is told anyway."""
+    size = len(value) if isinstance(value, list | dict) else 0
+    return error["type"] == "too_short" and size >= int(error["ctx"].get("min_length", 0))
 
 
 def _finding(error: Any, value: Any, path: Path, key_only: bool) -> Finding:
@@ -146,7 +154,7 @@ def _unknown_key(
         if near := nearest(key, known):
             hint = f"did you mean {near}?"
         elif home := belongs_elsewhere(key, full):
-            hint = f"{key} belongs in {home}"
+            hint = home
         elif known:
             hint = f"known keys: {', '.join(sorted(known))}"
     return Finding(full, "unknown_key", message, hint, "key")
@@ -217,11 +225,18 @@ def _pattern(context: Any, _value: Any) -> Told:
     return "bad_format", f"expected {meaning or f'text that matches {pattern}'}", ""
 
 
+def _count(number: Any, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit.removesuffix('y')}{_ENDS[unit]}"
+
+
+_ENDS = {"character": "s", "entry": "ies"}
+
+
 def _long(unit: str) -> Callable[[Any, Any], Told]:
     def tell(context: Any, value: Any) -> Told:
         most = context.get("max_length")
         size = context.get("actual_length") or (len(value) if value is not None else 0)
-        return "too_long", f"expected at most {most} {unit}, found {size}", ""
+        return "too_long", f"expected at most {_count(most, unit)}, found {size}", ""
 
     return tell
 
@@ -230,7 +245,7 @@ def _short(unit: str) -> Callable[[Any, Any], Told]:
     def tell(context: Any, value: Any) -> Told:
         size = len(value) if isinstance(value, str | list | dict) else 0
         least = context.get("min_length")
-        return "too_short", f"expected at least {least} {unit}, found {size}", ""
+        return "too_short", f"expected at least {_count(least, unit)}, found {size}", ""
 
     return tell
 
@@ -267,10 +282,10 @@ _TELLERS: dict[str, Callable[[Any, Any], Told]] = {
     "less_than_equal": _range("at most", "le"),
     "less_than": _range("less than", "lt"),
     "string_pattern_mismatch": _pattern,
-    "string_too_long": _long("characters"),
-    "string_too_short": _short("characters"),
-    "too_long": _long("entries"),
-    "too_short": _short("entries"),
+    "string_too_long": _long("character"),
+    "string_too_short": _short("character"),
+    "too_long": _long("entry"),
+    "too_short": _short("entry"),
     "secret_reference": _secret,
     "duration": _duration,
     "duplicate_item": _twice,

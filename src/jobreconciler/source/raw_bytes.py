@@ -38,7 +38,7 @@ def refuse_bytes(data: bytes, limit: int) -> Refusal | None:
             f"the byte 0x{data[error.start]:02X} is not UTF-8; is the file Latin-1?",
             "save it as UTF-8",
         )
-    return _directive(data)
+    return _odd_break(data) or _directive(data)
 
 
 def place_of(data: bytes, offset: int) -> Position:
@@ -55,6 +55,20 @@ def starts_with_tab(lines: Sequence[str], line: int, column: int) -> bool:
         return False
     lead = lines[line][:column]
     return "\t" in lead and not lead.strip(" \t")
+
+
+def _odd_break(data: bytes) -> Refusal | None:
+    """A character that ends a line in YAML 1.1 (and in libyaml) but not in 1.2."""
+    for character in "\x85\u2028\u2029":
+        offset = data.find(character.encode())
+        if offset >= 0:
+            return (
+                place_of(data, offset),
+                "control_character",
+                f"the file holds U+{ord(character):04X}, a line break to some and none to others",
+                f'write it as "\\u{ord(character):04x}" inside double quotes, or remove it',
+            )
+    return None
 
 
 def _directive(data: bytes) -> Refusal | None:

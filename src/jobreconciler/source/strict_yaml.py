@@ -7,6 +7,7 @@ with anything unusual in it is read again by `located_yaml`, which explains what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ MAX_QUICK_BYTES = 40_000
 
 _plain = PlainValues()
 
+_UNUSUAL_BREAK = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]|^(?:\xff\xfe|\xfe\xff)")
+"""U+0085, U+2028 and U+2029 (line breaks in YAML 1.1, not in 1.2), and UTF-16's marks."""
+
 
 class CloserLook(Exception):
     """The file is wrong or unusual (an anchor, a tab, a directive): read it with positions."""
@@ -59,7 +63,7 @@ def is_unusual(data: bytes) -> bool:
         or b"\\U00000000" in data
         or data[:1] == b"%"
         or b"\n%" in data
-        or data[:2] in (b"\xff\xfe", b"\xfe\xff")
+        or (not data.isascii() and _UNUSUAL_BREAK.search(data) is not None)
     )
 
 
