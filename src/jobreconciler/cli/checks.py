@@ -91,7 +91,7 @@ def repository(settings: Settings, now: datetime) -> Iterator[Check]:
     source = make_source(settings)
     try:
         revision = source.resolve()
-        yield Check("repository", "ok", location.shown)
+        yield Check("repository", "ok", settings.repo if location.path else location.shown)
         if location.warning:
             yield Check("repository", "warn", location.warning, "use https:// or ssh://")
         yield Check("ref", "ok", f"{settings.ref or 'HEAD branch'} is at {revision[:12]}")

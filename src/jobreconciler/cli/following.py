@@ -49,12 +49,12 @@ class Follower:
         """Until the execution has ended. Raises Unreachable when the daemon stays away."""
         began = time.monotonic()
         try:
-            while True:
-                execution = self._patiently(lambda: self.look(attempt))
-                if execution["status"] in FINAL_STATUSES:
-                    return execution
+            execution = self.look(attempt)
+            while execution["status"] not in FINAL_STATUSES:
                 self._bar.draw(execution, time.monotonic() - began)
                 time.sleep(LOOK_SECONDS)
+                execution = self._patiently(lambda: self.look(attempt))
+            return execution
         finally:
             self._bar.clear()
 
