@@ -52,7 +52,6 @@ def client(script: Script, tmp_path: Path) -> Iterator[Client]:
                 body = script.piece(int(query["attempt"][0]), offset)
                 headers["X-Next-Offset"] = str(offset + len(body))
             else:
-                state = script.look()
                 body = json.dumps(shown := script.look()).encode()
                 status = 503 if shown == AWAY else 200
             self.send_response(status)
