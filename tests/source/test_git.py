@@ -594,9 +594,11 @@ def test_the_observer_hears_of_each_operation_and_its_result(repo: GitRepo, tmp_
     assert heard == [("resolve", "ok"), ("snapshot", "ok"), ("resolve", "RepositoryEmpty")]
 
 
-def test_closing_leaves_no_child_behind(repo: GitRepo, make: MakeSource) -> None:
+@pytest.mark.parametrize("remote", [False, True])
+def test_closing_leaves_no_child_behind(repo: GitRepo, make: MakeSource, remote: bool) -> None:
     tip = repo.write({"jobs.d/a.yaml": "1"}).commit("one")
-    source = make()
+    source = make(f"file://{repo.path}" if remote else None)
+    assert paths(source, tip) == ["jobs.d/a.yaml"]
     assert source.resolve() == tip
     before = _children()
     assert before

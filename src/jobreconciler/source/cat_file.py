@@ -9,10 +9,10 @@ import os
 import select
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, cast
 
+from jobreconciler.errors import Refused
 from jobreconciler.source.command import Git
 from jobreconciler.source.git_objects import check_hash
 
@@ -31,10 +31,12 @@ class GitObject(NamedTuple):
 
 
 class CatFile:
-    """The child and its pipes. Raises EOFError or OSError once it has died, TimeoutError past a
-    deadline. Its stderr goes to an unnamed file: never blocks, kept for errors."""
+    """The child and its pipes. Its stderr goes to an unnamed file: never blocks, kept for errors.
 
-    def __init__(self, git: Git, git_dir: str) -> None:
+    Raises EOFError or OSError once it has died, TimeoutError after `timeout` seconds of silence.
+    """
+
+    def __init__(self, git: Git, git_dir: str, timeout: float) -> None:
         self._git = git
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         try:
@@ -50,7 +52,7 @@ class CatFile:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._in = self._child.stdin.fileno()
-        self._raw = _Bounded(self._child.stdout.fileno())
+        self._raw = _Bounded(self._child.stdout.fileno(), timeout)
         self._out = io.BufferedReader(cast(io.RawIOBase, self._raw), 1 << 18)
         self.closed = False
         # Two requests must fit: pipes shrink to one page once a user holds many of them.
@@ -59,29 +61,34 @@ class CatFile:
     def alive(self) -> bool:
         return self._child.poll() is None
 
-    def send(self, names: Sequence[bytes]) -> None:
-        data = b"".join(names)
-        while data:
-            data = data[os.write(self._in, data) :]
+    def send(self, request: bytes) -> None:
+        while request:
+            request = request[os.write(self._in, request) :]
 
-    def answer(self, limit: int, deadline: float) -> GitObject | None:
-        self._raw.deadline = deadline
-        header = self._out.readline()
-        if not header.endswith(b"\n"):
-            raise EOFError
-        if header.endswith((b" missing\n", b" ambiguous\n")):
-            return None
-        object_id, kind, text = header.decode("ascii").split()
-        size = int(text)
-        data = self._out.read(min(size, limit))
-        if len(data) < min(size, limit):
-            raise EOFError
-        if size <= limit:
-            self._out.read(1)
-            check_hash(object_id, kind, data)
-        else:
-            self._skip(size + 1 - limit)
-        return GitObject(object_id, kind, size, data)
+    def answers(self, count: int, limit: int) -> list[GitObject | None]:
+        """The next `count` answers, or fewer where one was so large that this child was ended."""
+        found: list[GitObject | None] = []
+        readline, read = self._out.readline, self._out.read
+        while len(found) < count and not self.closed:
+            header = readline()
+            if not header.endswith(b"\n"):
+                raise EOFError
+            if header.endswith((b" missing\n", b" ambiguous\n")):
+                found.append(None)
+                continue
+            object_id, kind, text = header.decode("ascii").split()
+            size = int(text)
+            wanted = size + 1 if size <= limit else limit
+            data = read(wanted)
+            if len(data) < wanted:
+                raise EOFError
+            if size <= limit:
+                data = data[:-1]
+                check_hash(object_id, kind, data)
+            else:
+                self._skip(size + 1 - limit)
+            found.append(GitObject(object_id, kind, size, data))
+        return found
 
     def _skip(self, count: int) -> None:
         # Reading on through a huge object costs more than another child.
@@ -89,7 +96,10 @@ class CatFile:
             self.close()
             return
         while count:
-            count -= len(self._out.read(min(count, 1 << 16)) or _end())
+            chunk = self._out.read(min(count, 1 << 16))
+            if not chunk:
+                raise EOFError
+            count -= len(chunk)
 
     def stderr(self, *, dying: bool = False) -> str:
         if dying:
@@ -111,39 +121,32 @@ class CatFile:
         self._stderr.close()
 
 
-def _end() -> bytes:
-    raise EOFError
-
-
 class _Bounded(io.RawIOBase):
-    """A pipe's reading end that raises TimeoutError past `deadline` (monotonic seconds)."""
+    """A pipe's reading end that raises TimeoutError after a silence of `timeout` seconds."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, timeout: float) -> None:
         super().__init__()
         self._fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self.deadline = 0.0
+        self._timeout = timeout * 1000
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        if not self._poll.poll(max(0.0, self.deadline - time.monotonic()) * 1000):
+        if not self._poll.poll(self._timeout):
             raise TimeoutError
         return os.readv(self._fd, [buffer])
 
 
-def requests_of(names: Sequence[str], limit: int) -> Iterator[list[bytes]]:
-    """Names as request lines, in batches of at most `limit` bytes."""
-    request: list[bytes] = []
-    size = 0
-    for name in names:
-        line = name.encode("utf-8", "surrogateescape") + b"\n"
-        if request and size + len(line) > limit:
-            yield request
-            request, size = [], 0
-        request.append(line)
-        size += len(line)
-    if request:
-        yield request
+def requests_of(names: Sequence[str], limit: int) -> Iterator[tuple[int, bytes]]:
+    """Names as requests of at most about `limit` bytes, each with the number of its names."""
+    longest = max(map(len, names), default=0) + 1
+    step = max(1, limit // longest)
+    for start in range(0, len(names), step):
+        part = names[start : start + step]
+        request = ("\n".join(part) + "\n").encode("utf-8", "surrogateescape")
+        if request.count(b"\n") != len(part):
+            raise Refused("an object's name cannot contain a line break", reason="RefRefused")
+        yield len(part), request

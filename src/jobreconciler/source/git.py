@@ -80,6 +80,7 @@ class GitSource:
                 found = reader.get(f"{name}^{{commit}}")
                 if found is not None:
                     self._name = name
+                    reader.remember(found)
                     return found.id
             self._name = ""
             raise self._why_unresolved(reader)
@@ -157,7 +158,7 @@ class GitSource:
                 return True
             if base in reader.commit(revision).parents:
                 return True
-            if reader.get(base) is None:
+            if reader.commit_data(base) is None:
                 return False
             args = [f"--git-dir={self._git_dir()}", "merge-base", "--is-ancestor", base, revision]
             done = self._git.attempt("comparing commits", args)
@@ -235,7 +236,7 @@ class GitSource:
             if self._mirror is not None:
                 path = self._mirror.path
                 if not path.is_dir():
-                    self._resolve_remote(self._mirror)
+                    self._mirror.look()
                 self._repository = Repository(path, path, None, identity_of(path))
             else:
                 assert self.location.path is not None

@@ -20,27 +20,38 @@ class TreeEntry(NamedTuple):
 
 
 def check_hash(object_id: str, kind: str, data: bytes) -> None:
+    """Raises Stalled(ObjectCorrupt) where these bytes do not have that id."""
     if object_hash(kind, data, len(object_id)) != object_id:
         raise faults.object_corrupt(object_id, "its content does not match its name")
 
 
 def object_hash(kind: str, data: bytes, id_length: int = 40) -> str:
     """The id git gives these bytes: SHA-1 (40 digits) or SHA-256 (64) over header and content."""
+    text = f"{kind} {len(data)}\0".encode() + data
     make = hashlib.sha256 if id_length == 64 else hashlib.sha1
-    digest = make(b"%s %d\0" % (kind.encode(), len(data)), usedforsecurity=False)
-    digest.update(data)
-    return digest.hexdigest()
+    return make(text, usedforsecurity=False).hexdigest()
 
 
 _ENTRY = {n: re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{%d})" % n, re.DOTALL) for n in (20, 32)}
 
 
-def parse_tree(data: bytes, id_length: int = 40) -> list[TreeEntry]:
-    """Entries in git's order. Raises Stalled(ObjectCorrupt) where the bytes are no tree."""
-    found = _ENTRY[id_length // 2].findall(data)
-    if sum(len(m) + len(n) for m, n, _ in found) + (id_length // 2 + 2) * len(found) != len(data):
+def split_tree(data: bytes, id_length: int = 40) -> list[tuple[bytes, bytes, bytes]]:
+    """(mode, name, binary id) of each entry, in git's order, still raw.
+
+    Raises Stalled(ObjectCorrupt) where the bytes are no tree.
+    """
+    found: list[tuple[bytes, bytes, bytes]] = _ENTRY[id_length // 2].findall(data)
+    if sum([len(m) + len(n) for m, n, _ in found]) + (id_length // 2 + 2) * len(found) != len(data):
         raise faults.object_corrupt("(a tree)", "its bytes are not a list of entries")
-    return [TreeEntry(m.decode().lstrip("0"), n, raw.hex()) for m, n, raw in found]
+    return found
+
+
+def tree_entry(mode: bytes, name: bytes, raw_id: bytes) -> TreeEntry:
+    return TreeEntry(mode.decode("ascii").lstrip("0"), name, raw_id.hex())
+
+
+def parse_tree(data: bytes, id_length: int = 40) -> list[TreeEntry]:
+    return [tree_entry(*entry) for entry in split_tree(data, id_length)]
 
 
 def parse_commit(revision: str, data: bytes) -> Commit:

@@ -74,7 +74,7 @@ class Historian:
         """See `Source.history`. Work is bounded: what isn't found in time has no commits."""
         wanted = set(paths)
         deadline = time.monotonic() + self._timeout
-        if base is None or self._reader.get(f"{base}^{{commit}}") is None:
+        if base is None or self._links(base) is None:
             return self._build(self._newest(revision, wanted, deadline))
         found = self._since(base, revision, wanted, deadline)
         lost = wanted - found.touched.keys()
@@ -153,12 +153,12 @@ class Historian:
     def _links(self, commit: str) -> tuple[tuple[str, ...], int] | None:
         """Parents and date of a commit; None where it is missing (damage, or a shallow clone)."""
         if commit not in self._known:
-            found = self._reader.get(commit)
-            if found is None or found.type != "commit":
+            data = self._reader.commit_data(commit)
+            if data is None:
                 return None
             if len(self._known) > 10_000:
                 self._known.clear()
-            self._known[commit] = commit_links(found.data)
+            self._known[commit] = commit_links(data)
         return self._known[commit]
 
     def _near(self, revision: str) -> Iterator[Link]:
@@ -245,7 +245,7 @@ class Historian:
         touching = {c for commits in found.touched.values() for c in commits}
         listed = [c for c in found.order if c in touching]
         number = {c: n for n, c in enumerate(listed)}
-        read = {c: self._reader.commit(c) for c in found.order}
+        read = self._reader.commits(found.order)
         return History(
             commits=tuple(read[c] for c in listed),
             by_path={p: tuple(number[c] for c in cs) for p, cs in found.touched.items()},

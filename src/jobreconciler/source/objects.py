@@ -6,7 +6,6 @@ pipelined. Each object's hash is checked, so what is applied is exactly what a c
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -19,6 +18,8 @@ from jobreconciler.source.git_objects import parse_commit
 
 TREE_LIMIT = 64 << 20
 COMMIT_LIMIT = 1 << 20
+_KEPT_COMMITS = 2000
+_LARGE_COMMIT = 16384
 
 
 class ObjectDied(Exception):
@@ -44,6 +45,7 @@ class ObjectReader:
         self._trees: OrderedDict[str, bytes] = OrderedDict()
         self._at: dict[tuple[str, str], str | None] = {}
         self._cached = 0
+        self._commits: dict[str, bytes] = {}
 
     def get(self, name: str, limit: int = COMMIT_LIMIT) -> GitObject | None:
         return next(iter(self.many([name], limit)))
@@ -57,18 +59,27 @@ class ObjectReader:
         done, tries = 0, 0
         while done < len(names):
             try:
-                for answer in self._ask(names[done:], limit):
-                    done, tries = done + 1, 0
-                    yield answer
+                for answers in self._ask(names[done:] if done else names, limit):
+                    done, tries = done + len(answers), 0
+                    yield from answers
             except ObjectDied as death:
                 # A child that was killed or lost its repository is replaced once; one that dies
                 # of the same object again has met damage.
                 tries += 1
                 if tries > 1:
-                    raise self._explain(names[done], death.stderr) from None
+                    raise self._explain(self._culprit(names[done:]), death.stderr) from None
             except BaseException:
                 self.close()
                 raise
+
+    def _culprit(self, names: Sequence[str]) -> str:
+        """The first of these that git cannot answer: they are asked for one by one."""
+        for name in names[:-1]:
+            try:
+                list(self._ask([name], 0))
+            except ObjectDied:
+                return name
+        return names[-1]
 
     def tree(self, tree_id: str) -> bytes:
         """A tree's raw bytes, from a small cache. Raises Transient(ObjectMissing)."""
@@ -102,12 +113,39 @@ class ObjectReader:
 
     def commit(self, revision: str) -> Commit:
         """Raises Transient(ObjectMissing), Stalled(ObjectCorrupt)."""
-        found = self.get(revision)
-        if found is None:
+        data = self.commit_data(revision)
+        if data is None:
             raise self.missing(revision)
-        if found.type != "commit":
-            raise faults.object_corrupt(revision, f"it is a {found.type}, not a commit")
-        return parse_commit(found.id, found.data)
+        return parse_commit(revision, data)
+
+    def commits(self, revisions: Iterable[str]) -> dict[str, Commit]:
+        """Several commits at once. Raises as `commit` does."""
+        known = {r: self._commits[r] for r in revisions if r in self._commits}
+        rest = [r for r in dict.fromkeys(revisions) if r not in known]
+        for revision, found in zip(rest, self.many(rest, COMMIT_LIMIT), strict=True):
+            if found is None:
+                raise self.missing(revision)
+            known[revision] = found.data
+        return {revision: parse_commit(revision, data) for revision, data in known.items()}
+
+    def commit_data(self, revision: str) -> bytes | None:
+        """A commit object's bytes, from a small cache; None where there is none of that id."""
+        if revision not in self._commits:
+            found = self.get(revision)
+            if found is None:
+                return None
+            if found.type != "commit":
+                raise faults.object_corrupt(revision, f"it is a {found.type}, not a commit")
+            self.remember(found)
+            return found.data
+        return self._commits[revision]
+
+    def remember(self, commit: GitObject) -> None:
+        """Keep a commit that was read under another name, as resolving a ref does."""
+        if len(self._commits) >= _KEPT_COMMITS:
+            self._commits.clear()
+        if commit.size < _LARGE_COMMIT:
+            self._commits[commit.id] = commit.data
 
     def missing(self, name: str) -> JobReconcilerError:
         """The error for an object that must be there. What git said tells damage from absence."""
@@ -129,31 +167,25 @@ class ObjectReader:
         while self._cached > limit:
             self._cached -= len(self._trees.popitem(last=False)[1])
 
-    def _ask(self, names: Sequence[str], limit: int) -> Iterator[GitObject | None]:
+    def _ask(self, names: Sequence[str], limit: int) -> Iterator[list[GitObject | None]]:
         if self._pipe is None or not self._pipe.alive():
             self.close()
-            self._pipe = CatFile(self._git, self._git_dir)
+            self._pipe = CatFile(self._git, self._git_dir, self._timeout)
         pipe = self._pipe
-        deadline = time.monotonic() + self._timeout
         finished = False
         try:
             requests = requests_of(names, pipe.request_bytes)
-            pending = [next(requests)]
-            pipe.send(pending[0])
-            while pending:
+            upcoming = next(requests, None)
+            if upcoming:
+                pipe.send(upcoming[1])
+            while upcoming and not pipe.closed:
                 # The next request is on its way while this one's answers are read, so that git
                 # never waits; two of them fit into the pipe, so that a write never waits either.
-                following = next(requests, None)
-                if following:
-                    pipe.send(following)
-                    pending.append(following)
-                for _ in pending.pop(0):
-                    answer = pipe.answer(limit, deadline)
-                    deadline = time.monotonic() + self._timeout
-                    yield answer
-                    if pipe.closed:
-                        return
-            finished = True
+                (count, _), upcoming = upcoming, next(requests, None)
+                if upcoming:
+                    pipe.send(upcoming[1])
+                yield pipe.answers(count, limit)
+            finished = not pipe.closed
         except TimeoutError:
             raise faults.timed_out("reading objects", self._timeout) from None
         except (OSError, EOFError):

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
+from typing import NamedTuple
 
 from jobreconciler.errors import JobReconcilerError, Stalled
 from jobreconciler.model.desired import Entry
@@ -21,6 +23,8 @@ from jobreconciler.source.git_objects import (
     SYMLINK,
     TreeEntry,
     parse_tree,
+    split_tree,
+    tree_entry,
     tree_of,
 )
 from jobreconciler.source.objects import TREE_LIMIT, ObjectReader
@@ -29,6 +33,7 @@ from jobreconciler.source.refs import unsafe_name
 MAX_FILES = 1_000_000
 MAX_FOLDERS = 200_000
 MAX_DEPTH = 64
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*\.ya?ml").fullmatch
 _RAW_ENTRY = {n: re.compile(rb"[0-7]{5,6} [^\0]+\0.{%d}" % n, re.DOTALL) for n in (20, 32)}
 
 
@@ -39,8 +44,7 @@ class Kind(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """What one tree entry is. `covers`: what is refused could stand for a whole folder of jobs."""
 
     kind: Kind
@@ -69,6 +73,8 @@ def is_job_file(name: str) -> bool:
 
 def judge(entry: TreeEntry, folder: str) -> Judged:
     """`folder` ends with a slash, or is empty for the root."""
+    if entry.mode == "100644" and _PLAIN_NAME(entry.name):
+        return Judged(Kind.JOB_FILE, folder + entry.name.decode("ascii"), entry)
     try:
         name = entry.name.decode("utf-8")
         bad = "a slash" if "/" in name else unsafe_name(name)
@@ -136,7 +142,12 @@ def list_files(
         trees = reader.trees([tree for _, tree in level])
         following = []
         for folder, tree in level:
-            for judged in (judge(entry, folder) for entry in parse_tree(trees[tree], len(tree))):
+            for raw in split_tree(trees[tree], len(tree)):
+                if raw[0] == b"100644" and _PLAIN_NAME(raw[1]):
+                    # Nearly every entry: nothing more is to be asked of it.
+                    entries.append(Entry(folder + raw[1].decode("ascii"), raw[2].hex()))
+                    continue
+                judged = judge(tree_entry(*raw), folder)
                 if judged.kind is Kind.JOB_FILE:
                     entries.append(job_entry(judged))
                 elif judged.kind is Kind.FOLDER:
@@ -145,7 +156,7 @@ def list_files(
                     refused.append(judged.problem)
             check_size(len(entries) + len(refused), folders + len(following), depth)
         folders, depth, level = folders + len(following), depth + 1, following
-    entries.sort(key=lambda entry: entry.path)
+    entries.sort(key=attrgetter("path"))
     return entries, sorted(refused)
 
 
@@ -221,10 +232,10 @@ def why_missing(
     reader: ObjectReader, revision: str, jobs_dir: str
 ) -> JobReconcilerError | Exception:
     """Why a commit has no folder at `jobs_dir`: it can never look like "everything deleted"."""
-    commit = reader.get(revision)
+    commit = reader.commit_data(revision)
     if commit is None:
         return reader.missing(revision)
-    tree, walked = tree_of(commit.data), ""
+    tree, walked = tree_of(commit), ""
     if reader.get(tree, TREE_LIMIT) is None:
         return reader.missing(tree)
     for part in jobs_dir.split("/"):

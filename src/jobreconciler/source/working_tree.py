@@ -252,7 +252,7 @@ class WorkingTreeSource:
         file = self._file(path, judged.path, status)
         files[judged.path] = file
         entry = TreeEntry(mode, last, file.blob)
-        return replace(judged, entry=entry), status.st_mtime
+        return judged._replace(entry=entry), status.st_mtime
 
     def _file(self, path: Path, name: str, status: os.stat_result) -> _File:
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
