@@ -35,6 +35,9 @@ Key = Text().with_variant(Text(collation="C"), "postgresql")
 Counter = BigInteger().with_variant(Integer, "sqlite")
 """A key the database counts up; SQLite does that for INTEGER only."""
 
+SQLITE_INDEXES = frozenset({"ix_job_configs_index", "ix_job_configs_path"})
+"""Indexes that PostgreSQL doesn't get; whoever compares it with the tables leaves them out."""
+
 job_configs = Table(
     "job_configs",
     metadata,
