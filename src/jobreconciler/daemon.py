@@ -57,10 +57,8 @@ class Daemon:
         self.job_types = load_job_types()
         self.stopping = asyncio.Event()
         self.failed: BaseException | None = None
-        loop = asyncio.get_running_loop()
-        self.store = open_store(
-            settings, on_death=lambda error: loop.call_soon_threadsafe(self._store_died, error)
-        )
+        self._loop = asyncio.get_running_loop()
+        self.store = open_store(settings, on_death=self._store_died)
         self.source = make_source(settings, self.metrics.git_operation)
         self.executor = make_executor(settings, self.job_types, self.clock, self._executor_failed)
         self.reconciler = make_reconciler(
@@ -86,9 +84,12 @@ class Daemon:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _store_died(self, error: BaseException) -> None:
-        """Without its writer the daemon can record nothing: it ends, and what runs goes on."""
+        """Without its writer the daemon can record nothing: it ends, and what runs goes on.
+
+        Called in the writer's thread.
+        """
         self.failed = error
-        self.stopping.set()
+        self._loop.call_soon_threadsafe(self.stopping.set)
 
     def _executor_failed(self, what: str, error: BaseException) -> None:
         self.metrics.loop_error("execute")

@@ -215,6 +215,16 @@ class Finished:
     outcome: Outcome
 
 
+class OutputPiece(Protocol):
+    """A part of an attempt's output. `offset` (in bytes of all that was printed) is where to go
+    on; `skipped` bytes before it were cut out; `ended`: nothing follows."""
+
+    data: bytes
+    offset: int
+    skipped: int
+    ended: bool
+
+
 class Executor(Protocol):
     """Starts attempts and reports their ends. `start` raises Invalid where none can begin."""
 
@@ -227,7 +237,10 @@ class Executor(Protocol):
 
     def live(self, execution_id: str) -> Live | None: ...
 
-    def output(self, execution_id: str, attempt: int) -> Path: ...
+    def read_output(
+        self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
+    ) -> OutputPiece:
+        """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
 
     async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
         """Take over what an earlier daemon left; ids of executions that are still running.

@@ -15,6 +15,7 @@ import httpx
 from fastapi import FastAPI
 
 from jobreconciler.errors import NotFound
+from jobreconciler.execute.capture import Chunk, read_output
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.change import AppliedChange, FieldChange, Provenance, ReconcileRecord
 from jobreconciler.model.desired import Commit, DesiredJob
@@ -58,6 +59,11 @@ class Spool:
 
     def output(self, execution_id: str, attempt: int) -> Path:
         return self.directory / execution_id / str(attempt) / "output"
+
+    def read_output(
+        self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
+    ) -> Chunk:
+        return read_output(self.output(execution_id, attempt), offset, limit)
 
     def write(self, execution_id: str, attempt: int, content: bytes) -> Path:
         path = self.output(execution_id, attempt)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from jobreconciler.core.crossfile import cross_check
 from jobreconciler.core.index import JobIndex
-from jobreconciler.model.change import Blocked, Change, Plan
+from jobreconciler.model.change import Blocked, Change, Plan, PlanAction
 from jobreconciler.model.desired import DesiredFile, DesiredJob
 from jobreconciler.model.job import IndexRow
 from jobreconciler.model.problem import Problem
@@ -161,7 +161,7 @@ def _changes(job: DesiredJob, row: IndexRow | None) -> bool:
 
 def _compare(draft: _Draft, job: DesiredJob, row: IndexRow | None) -> None:
     if row is None or row.deleted:
-        action = "create" if row is None else "restore"
+        action: PlanAction = "create" if row is None else "restore"
         draft.changes[job.job_id] = Change(action, job.job_id, job.path, desired=job)
         return
     same_source = (row.blob, row.defaults_blob) == (job.blob, job.defaults_blob)

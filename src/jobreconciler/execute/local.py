@@ -153,6 +153,12 @@ class LocalExecutor:
         """Where an attempt's output is; there is no file before the first byte of it."""
         return Path(self._directory(execution_id, attempt)) / spool.OUTPUT
 
+    def read_output(
+        self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
+    ) -> capture.Chunk:
+        """Follows the output also past the point where its middle is being cut out."""
+        return capture.read_output(self.output(execution_id, attempt), offset, limit)
+
     async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
         running = [execution for execution in unfinished if execution.status == "running"]
         found = await asyncio.to_thread(lambda: [*map(self._examine, running)])

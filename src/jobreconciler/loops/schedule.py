@@ -112,8 +112,8 @@ class Scheduler:
             for id, result in zip(job_ids, results, strict=True)
             if isinstance(result, BaseException)
         ]
-        for error in (r for r in results if isinstance(r, BaseException)):
-            log.error("slot_not_released", error=f"{type(error).__name__}: {error}")
+        for crash in (r for r in results if isinstance(r, BaseException)):
+            log.error("slot_not_released", error=f"{type(crash).__name__}: {crash}")
         if failed:
             self._observer.loop_error("schedule")
             self._put_back(failed)

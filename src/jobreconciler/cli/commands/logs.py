@@ -77,9 +77,10 @@ def _as_json(client: Client, execution_id: str, attempt: int | None) -> int:
 
 
 def _whole_output(client: Client, path: str, number: int) -> bytes:
-    whole = b""
+    whole, offset = b"", 0
     while True:
-        piece, _ = client.raw(f"{path}/logs", attempt=number, offset=len(whole))
+        piece, headers = client.raw(f"{path}/logs", attempt=number, offset=offset)
         if not piece:
             return whole
         whole += piece
+        offset = int(headers["x-next-offset"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path as FilePath
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -74,47 +73,45 @@ async def logs(
     """
     service = served.service
     found = await run_in_threadpool(execution_or_not_found, service, execution_id)
-    path = _output(service, found, attempt)
+    number = _attempt(found, attempt)
     headers: dict[str, str] = {"X-Execution-Status": found.status}
     if follow:
-        pieces = _followed(service, found, path, offset)
+        pieces = _followed(service, found, number, offset)
         return StreamingResponse(pieces, media_type=TEXT, headers=headers)
-    content = await run_in_threadpool(_read, path, offset)
-    headers["X-Next-Offset"] = str(offset + len(content))
+    content, following = await run_in_threadpool(_read, service, found.id, number, offset)
+    headers["X-Next-Offset"] = str(following)
     return Response(content, media_type=TEXT, headers=headers)
 
 
-def _output(service: Service, found: Execution, attempt: int | None) -> FilePath:
-    """Where the attempt's output is or will be. Raises NotFound for an attempt not made."""
+def _attempt(found: Execution, attempt: int | None) -> int:
+    """The attempt to show: the newest if none is named. Raises NotFound for one not made."""
     made = max((each.number for each in found.attempts), default=0)
     if attempt is not None and attempt > max(made, 1):
         raise NotFound(
             f"Execution {found.id} has no attempt {attempt}.",
             hint=f"It has made {made}." if made else "It has not started yet.",
         )
-    return service.executor.output(found.id, attempt or max(made, 1))
+    return attempt or max(made, 1)
 
 
-def _read(path: FilePath, offset: int) -> bytes:
-    """At most one piece of the file. Nothing where there is none: an attempt that could not start
-    never wrote one, and old ones are removed."""
-    try:
-        with path.open("rb") as output:
-            output.seek(offset)
-            return output.read(PIECE)
-    except FileNotFoundError:
-        return b""
+def _read(service: Service, execution_id: str, attempt: int, offset: int) -> tuple[bytes, int]:
+    """At most one piece and where to go on; what was cut out is said in its place."""
+    piece = service.executor.read_output(execution_id, attempt, offset, PIECE)
+    cut = f"\n[{piece.skipped} bytes were left out here]\n".encode() if piece.skipped else b""
+    return cut + piece.data, piece.offset
 
 
 async def _followed(
-    service: Service, found: Execution, path: FilePath, offset: int
+    service: Service, found: Execution, attempt: int, offset: int
 ) -> AsyncIterator[bytes]:
-    """Looks at the state before the file: what a finished attempt wrote is all there then."""
+    """Looks at the state before the output: what a finished attempt wrote is all there then."""
     while True:
         now = await run_in_threadpool(service.store.execution, found.id)
         ended = now is None or now.status in FINAL_STATUSES
-        while content := await run_in_threadpool(_read, path, offset):
-            offset += len(content)
+        while True:
+            content, offset = await run_in_threadpool(_read, service, found.id, attempt, offset)
+            if not content:
+                break
             yield content
         if ended:
             return
