@@ -12,6 +12,7 @@ import pytest
 
 from gitrepo import BOB, GitRepo, git_environment
 from jobreconciler.errors import Invalid, Refused, Stalled
+from jobreconciler.source import trees
 from jobreconciler.source.git import BLOB_LIMIT, GitSource
 
 MakeSource = Callable[..., GitSource]
@@ -321,8 +322,9 @@ def test_a_commit_without_the_jobs_directory_stalls_and_never_reads_as_empty(
 
 
 def test_trees_that_repeat_each_other_a_billion_times_are_refused_early(
-    repo: GitRepo, make: MakeSource
+    repo: GitRepo, make: MakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trees, "MAX_FILES", 10_000)
     blob = raw_object(repo, "blob", b"x")
     tree = raw_tree(repo, [b"100644 blob %s\t%d.yaml" % (blob.encode(), n) for n in range(10)])
     for _ in range(12):
@@ -438,7 +440,7 @@ def test_files_are_read_whole_up_to_the_limit_and_cut_after_it(
 
 
 def test_many_files_are_read_through_one_child(repo: GitRepo, make: MakeSource) -> None:
-    contents = {f"jobs.d/{n // 100}/{n}.yaml": f"job {n}\n" * (n % 40) for n in range(3000)}
+    contents = {f"jobs.d/{n // 100}/{n}.yaml": f"job {n}\n" * (n % 40) for n in range(1000)}
     tip = repo.write(contents).commit("many")
     source = make()
     entries = source.snapshot(tip).entries
