@@ -92,41 +92,67 @@ class _Batch:
             parts = self._parts[id(change.provenance)] = _parts(change.provenance)
         file, actor = storable(change.file), storable(change.actor)
         fields = to_json([field.to_json() for field in change.fields]) if change.fields else "[]"
+        columns = parts.columns
         digest = CanonicalRow(
-            action=quoted(change.action),
-            actor=quoted(actor),
-            applied_at=self._canonical_at,
-            author=parts.columns["author"],
-            commits=parts.columns["commits"],
-            committer=parts.columns["committer"],
-            fields=fields,
-            file=quoted(file),
-            generation=str(generation),
-            instance=quoted(self._instance),
-            job_id=quoted(change.job_id),
-            message=parts.message,
-            previous_hash=quoted(previous_hash),
-            pull_request=parts.pull_request,
-            reviewers=parts.columns["reviewers"],
-            revision=quoted(change.revision),
-            sequence=str(sequence),
-            signature=parts.signature,
+            quoted(change.action),
+            quoted(actor),
+            self._canonical_at,
+            columns["author"],
+            columns["commits"],
+            columns["committer"],
+            fields,
+            quoted(file),
+            str(generation),
+            quoted(self._instance),
+            quoted(change.job_id),
+            parts.message,
+            quoted(previous_hash),
+            parts.pull_request,
+            columns["reviewers"],
+            quoted(change.revision),
+            str(sequence),
+            parts.signature,
         ).hash()
-        own: dict[str, Any] = {
-            "sequence": sequence,
-            "job_id": change.job_id,
-            "action": change.action,
-            "generation": generation,
-            "file": file,
-            "revision": change.revision,
-            "actor": actor,
-            "instance": self._instance,
-            "hash": digest,
-            "previous_hash": previous_hash,
-        }
-        self.rows.append({**own, **parts.columns, "fields": fields, "applied_at": self._at})
+        self.rows.append(
+            {
+                **columns,
+                "sequence": sequence,
+                "job_id": change.job_id,
+                "action": change.action,
+                "generation": generation,
+                "file": file,
+                "revision": change.revision,
+                "fields": fields,
+                "applied_at": self._at,
+                "actor": actor,
+                "instance": self._instance,
+                "hash": digest,
+                "previous_hash": previous_hash,
+            }
+        )
+        values = parts.values
         self.written.append(
-            ChangelogRow(**own, **parts.values, fields=change.fields, applied_at=self._applied_at)
+            ChangelogRow(
+                sequence,
+                change.job_id,
+                change.action,
+                generation,
+                file,
+                change.revision,
+                values["commits"],
+                values["author"],
+                values["committer"],
+                values["message"],
+                values["pull_request"],
+                values["reviewers"],
+                values["signature"],
+                change.fields,
+                self._applied_at,
+                actor,
+                self._instance,
+                digest,
+                previous_hash,
+            )
         )
         return digest
 

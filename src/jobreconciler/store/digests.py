@@ -6,8 +6,9 @@ row alike. NULL counts as the empty text; a deleted row carries the empty digest
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 from jobreconciler.store.sql import Statement
@@ -33,12 +34,17 @@ _NUMBERS = ("generation", "jitter_seconds", "starting_deadline_seconds", "schedu
 _BOOLEANS = ("enabled", "schedule_enabled", "has_webhook")
 
 
+_pick_texts = itemgetter(*_TEXTS)
+_pick_numbers = itemgetter(*_NUMBERS)
+_pick_booleans = itemgetter(*_BOOLEANS)
+
+
 def row_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 in hex of a `job_configs` row, its columns joined by line feeds."""
-    texts = [row[name] or "" for name in _TEXTS]
-    numbers = ["" if row[name] is None else str(row[name]) for name in _NUMBERS]
-    booleans = ["1" if row[name] else "0" for name in _BOOLEANS]
-    return hashlib.sha256("\n".join((*texts, *numbers, *booleans)).encode()).hexdigest()
+    columns = [text or "" for text in _pick_texts(row)]
+    columns += ["" if number is None else str(number) for number in _pick_numbers(row)]
+    columns += ["1" if on else "0" for on in _pick_booleans(row)]
+    return sha256("\n".join(columns).encode()).hexdigest()
 
 
 def _row_text() -> str:
