@@ -82,79 +82,92 @@ class _Batch:
         self._instance = storable(instance)
         self._at = at
         self._applied_at = instant(at)
+        self._canonical_instance = quoted(self._instance)
         self._canonical_at = quoted(canonical_instant(self._applied_at))
         self._parts: dict[int, _Parts] = {}
 
-    def add(self, change: AppliedChange, generation: int, sequence: int, previous_hash: str) -> str:
+    def add(self, change: AppliedChange, generation: int, sequence: int, previous: str) -> str:
         """The new row's hash."""
         parts = self._parts.get(id(change.provenance))
         if parts is None:
             parts = self._parts[id(change.provenance)] = _parts(change.provenance)
-        file, actor = storable(change.file), storable(change.actor)
-        fields = to_json([field.to_json() for field in change.fields]) if change.fields else "[]"
-        columns = parts.columns
-        digest = CanonicalRow(
-            quoted(change.action),
-            quoted(actor),
-            self._canonical_at,
-            columns["author"],
-            columns["commits"],
-            columns["committer"],
-            fields,
-            quoted(file),
-            str(generation),
-            quoted(self._instance),
-            quoted(change.job_id),
-            parts.message,
-            quoted(previous_hash),
-            parts.pull_request,
-            columns["reviewers"],
-            quoted(change.revision),
-            str(sequence),
-            parts.signature,
-        ).hash()
-        self.rows.append(
-            {
-                **columns,
-                "sequence": sequence,
-                "job_id": change.job_id,
-                "action": change.action,
-                "generation": generation,
-                "file": file,
-                "revision": change.revision,
-                "fields": fields,
-                "applied_at": self._at,
-                "actor": actor,
-                "instance": self._instance,
-                "hash": digest,
-                "previous_hash": previous_hash,
-            }
+        own = _Own(
+            sequence,
+            change.job_id,
+            change.action,
+            generation,
+            storable(change.file),
+            change.revision,
+            storable(change.actor),
+            to_json([field.to_json() for field in change.fields]) if change.fields else "[]",
+            previous,
         )
-        values = parts.values
-        self.written.append(
-            ChangelogRow(
-                sequence,
-                change.job_id,
-                change.action,
-                generation,
-                file,
-                change.revision,
-                values["commits"],
-                values["author"],
-                values["committer"],
-                values["message"],
-                values["pull_request"],
-                values["reviewers"],
-                values["signature"],
-                change.fields,
-                self._applied_at,
-                actor,
-                self._instance,
-                digest,
-                previous_hash,
-            )
-        )
+        digest = self._canonical(own, parts).hash()
+        mine = {"applied_at": self._at, "instance": self._instance, "hash": digest}
+        self.rows.append({**parts.columns, **own._asdict(), **mine})
+        self.written.append(self._value(own, parts.values, change, digest))
         return digest
+
+    def _canonical(self, own: _Own, parts: _Parts) -> CanonicalRow:
+        return CanonicalRow(
+            quoted(own.action),
+            quoted(own.actor),
+            self._canonical_at,
+            parts.columns["author"],
+            parts.columns["commits"],
+            parts.columns["committer"],
+            own.fields,
+            quoted(own.file),
+            str(own.generation),
+            self._canonical_instance,
+            quoted(own.job_id),
+            parts.message,
+            quoted(own.previous_hash),
+            parts.pull_request,
+            parts.columns["reviewers"],
+            quoted(own.revision),
+            str(own.sequence),
+            parts.signature,
+        )
+
+    def _value(
+        self, own: _Own, shared: dict[str, Any], change: AppliedChange, digest: str
+    ) -> ChangelogRow:
+        return ChangelogRow(
+            own.sequence,
+            own.job_id,
+            own.action,
+            own.generation,
+            own.file,
+            own.revision,
+            shared["commits"],
+            shared["author"],
+            shared["committer"],
+            shared["message"],
+            shared["pull_request"],
+            shared["reviewers"],
+            shared["signature"],
+            change.fields,
+            self._applied_at,
+            own.actor,
+            self._instance,
+            digest,
+            own.previous_hash,
+        )
+
+
+class _Own(NamedTuple):
+    """What only this row has, as its columns."""
+
+    sequence: int
+    job_id: str
+    action: str
+    generation: int
+    file: str
+    revision: str
+    actor: str
+    fields: str
+    previous_hash: str
 
 
 class _Parts(NamedTuple):

@@ -218,11 +218,3 @@ class SqlStore:
         """Finish what was submitted, release the lock."""
         self._resources.close()
         self._database.dispose()
-
-
-def _port(store: SqlStore) -> Any:
-    """Let the type checker hold SqlStore against the port."""
-    from jobreconciler.ports import Store
-
-    checked: Store = store
-    return checked
