@@ -15,8 +15,9 @@ from jobreconciler.core.plan import Desired, Rules, make_plan
 from jobreconciler.errors import NotFound, Refused
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.changes import index_row
-from jobreconciler.loops.reconcile import PassResult, ReconcileOptions, Reconciler
+from jobreconciler.loops.reconcile import PassResult, Reconciler
 from jobreconciler.loops.selection import read_files, select
+from jobreconciler.loops.verdicts import ReconcileOptions
 from jobreconciler.model.change import Plan
 from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source
 from jobreconciler.settings import Settings
@@ -101,7 +102,10 @@ def open_store(
 
 
 def make_executor(
-    settings: Settings, job_types: JobTypes, clock: Clock, on_error: Callable[[str, BaseException], None]
+    settings: Settings,
+    job_types: JobTypes,
+    clock: Clock,
+    on_error: Callable[[str, BaseException], None],
 ) -> LocalExecutor:
     from jobreconciler.execute.local import LocalExecutor
 

@@ -183,8 +183,7 @@ class Daemon:
     def _access(self) -> Access:
         loopback = is_loopback(self.settings.listen_host)
         if not loopback and not any(
-            not token.first_start and token.revoked_at is None
-            for token in self.store.list_tokens()
+            not token.first_start and token.revoked_at is None for token in self.store.list_tokens()
         ):
             raise Refused(
                 f"{self.settings.listen} can be reached from other machines, and no token exists",

@@ -116,7 +116,9 @@ class Source(Protocol):
 class Provenancer(Protocol):
     """Reads who, why and by which pull request out of commits. Pure."""
 
-    def build(self, revision: str, commits: Sequence[Commit]) -> Provenance: ...
+    def build(
+        self, revision: str, commits: Sequence[Commit], merges: Sequence[Commit] = ()
+    ) -> Provenance: ...
 
     def allows_prune(self, message: str) -> bool: ...
 

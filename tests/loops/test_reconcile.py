@@ -368,3 +368,37 @@ def test_what_is_stored_is_what_the_file_says(world: World) -> None:
     assert job.config["payload"]["parameters"]["argv"] == ["/bin/true"]
     assert json.dumps(job.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert world.store.audit_break() is None
+
+
+def test_a_merge_names_the_commit_that_changed_the_file_and_its_pull_request(world: World) -> None:
+    world.commit(a=job_file("a"))
+    world.reconcile()
+    world.repo.branch("feature")
+    changed = world.commit("more important", a=job_file("a", priority=60))
+    world.repo.checkout("main")
+    world.repo.merge("feature", "Merge pull request #12 from ada/feature")
+    world.reconcile()
+    row = world.changelog("a")[0]
+    assert (row.commits, row.pull_request) == ((changed,), "#12")
+
+
+def test_a_change_of_the_defaults_is_owed_to_the_commit_that_made_it(world: World) -> None:
+    world.commit(a=job_file("a"))
+    world.reconcile()
+    world.repo.write({"jobs.d/_defaults.yaml": "timezone: Europe/Berlin\n"})
+    made = world.repo.commit("Berlin for all")
+    world.reconcile()
+    row = world.changelog("a")[0]
+    assert (row.action, row.commits) == ("updated", (made,))
+    assert [field.path for field in row.fields] == ["payload.schedule.timezone"]
+
+
+def test_a_folder_that_becomes_a_link_holds_the_jobs_below_it(world: World) -> None:
+    world.repo.write({f"jobs.d/team/{n}.yaml": job_file(n) for n in "ab"})
+    world.commit(c=job_file("c"))
+    world.reconcile()
+    world.repo.git("mv", "jobs.d/team", "elsewhere")
+    world.repo.link("jobs.d/team", "../elsewhere").commit("oops")
+    assert world.reconcile().result == "held"
+    assert world.jobs() == {"a": 1, "b": 1, "c": 1}
+    assert world.held() == {"a": "InvalidFile", "b": "InvalidFile"}

@@ -11,7 +11,8 @@ from typing import Any
 
 from gitrepo import GitRepo
 from jobreconciler.jobtypes.registry import load_job_types
-from jobreconciler.loops.reconcile import PassResult, ReconcileOptions, Reconciler
+from jobreconciler.loops.reconcile import PassResult, Reconciler
+from jobreconciler.loops.verdicts import ReconcileOptions
 from jobreconciler.model.change import ChangelogRow
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.ports import Loader, Source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from jobreconciler.core.diff import diff_configs
 from jobreconciler.core.index import JobIndex
@@ -21,33 +22,44 @@ _LOG_ACTIONS: dict[str, LogAction] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a change's commits are looked for.
+
+    A file that was not held before owes its change to commits after `since`, the last applied
+    revision; one that was (`held_before`), to commits after `base`, the last one applied in full.
+    """
+
+    base: str | None
+    since: str | None
+    held_before: frozenset[str]
+    defaults_path: str
+
+
+_Origin = tuple[tuple[Commit, ...], tuple[Commit, ...]]
+"""The commits that made a change, and the merges that brought them in."""
+
+
 def applied_changes(
     plan: Plan,
     source: Source,
     store: Store,
     provenancer: Provenancer,
-    *,
-    base: str | None,
-    since: str | None,
-    held_before: Collection[str],
-) -> list[AppliedChange]:
-    """What `plan` changes, in its order.
-
-    A file that was not held before owes its change to commits after `since`, the last applied
-    revision; one that was held, to commits after `base`, the last revision applied in full.
-    """
+    index: JobIndex,
+    within: Range,
+) -> tuple[AppliedChange, ...]:
+    """What `plan` changes, in its order."""
     changes = [change for change in plan.changes if change.action != "hold"]
     if not changes:
-        return []
-    commits = _commits(changes, plan.revision, source, base, since, frozenset(held_before))
+        return ()
+    origins = _origins(changes, plan.revision, source, index, within)
     old = store.configs([c.job_id for c in changes if c.action in ("update", "move", "delete")])
-    built: dict[tuple[str, ...], Provenance] = {}
+    built: dict[_Origin, Provenance] = {}
     applied = []
     for change in changes:
-        own = commits[change.path]
-        key = tuple(commit.revision for commit in own)
-        if key not in built:
-            built[key] = provenancer.build(plan.revision, own)
+        origin = origins[change.job_id]
+        if origin not in built:
+            built[origin] = provenancer.build(plan.revision, *origin)
         desired = change.desired
         new = json.loads(desired.config) if desired is not None else None
         applied.append(
@@ -56,44 +68,63 @@ def applied_changes(
                 action="migrated" if change.reason == "migrated" else _LOG_ACTIONS[change.action],
                 file=change.path,
                 revision=plan.revision,
-                provenance=built[key],
+                provenance=built[origin],
                 fields=diff_configs(old.get(change.job_id), new),
                 desired=desired,
             )
         )
-    return applied
+    return tuple(applied)
 
 
-def _commits(
-    changes: Sequence[Change],
-    revision: str,
-    source: Source,
-    base: str | None,
-    since: str | None,
-    held_before: frozenset[str],
-) -> dict[str, tuple[Commit, ...]]:
-    """Commits by path. Where none lies in the range (rewritten history, another environment, a
-    daemon upgrade) the newest one that touched the path stands; for a deletion the tip."""
-    found: dict[str, tuple[Commit, ...]] = {}
-    held = [c for c in changes if {c.path, c.old_path} & held_before]
-    fresh = [c for c in changes if not {c.path, c.old_path} & held_before]
-    for group, start in ((held, base), (fresh, since)):
+def _origins(
+    changes: Sequence[Change], revision: str, source: Source, index: JobIndex, within: Range
+) -> dict[str, _Origin]:
+    """Each change's commits, by job id. Where none lies in the range (rewritten history, another
+    environment, a daemon upgrade) the newest one that touched the file stands; for a deletion
+    the tip."""
+    paths = {change.job_id: _paths(change, index, within) for change in changes}
+    found: dict[str, _Origin] = {}
+    held = [c for c in changes if paths[c.job_id] & within.held_before]
+    fresh = [c for c in changes if not paths[c.job_id] & within.held_before]
+    for group, start in ((held, within.base), (fresh, within.since)):
         if group and start is not None:
-            history = source.history(start, revision, _paths(group))
-            found.update({c.path: history.of(c.path, c.old_path) for c in group})
-    missing = [c for c in changes if not found.get(c.path)]
-    present = [c for c in missing if c.action != "delete"]
+            _look(found, group, paths, source, start, revision)
+    present = [c for c in changes if c.job_id not in found and c.action != "delete"]
     if present:
-        history = source.history(None, revision, _paths(present))
-        found.update({c.path: history.of(c.path) for c in present})
-    if any(not found.get(c.path) for c in changes):
+        _look(
+            found, present, {c.job_id: frozenset({c.path}) for c in present}, source, None, revision
+        )
+    left = [c for c in changes if c.job_id not in found]
+    if left:
         tip = (source.commit(revision),)
-        found.update({c.path: tip for c in changes if not found.get(c.path)})
+        found.update({c.job_id: (tip, ()) for c in left})
     return found
 
 
-def _paths(changes: Iterable[Change]) -> set[str]:
-    return {path for c in changes for path in (c.path, c.old_path) if path is not None}
+def _look(
+    found: dict[str, _Origin],
+    changes: Sequence[Change],
+    paths: Mapping[str, frozenset[str]],
+    source: Source,
+    start: str | None,
+    revision: str,
+) -> None:
+    wanted = frozenset[str]().union(*(paths[c.job_id] for c in changes))
+    history = source.history(start, revision, wanted)
+    for change in changes:
+        own = sorted(paths[change.job_id])
+        commits = history.of(*own)
+        if commits:
+            found[change.job_id] = (commits, history.merged(*own))
+
+
+def _paths(change: Change, index: JobIndex, within: Range) -> frozenset[str]:
+    """The files that may have made the change: its own, where it was, and the defaults."""
+    paths = {change.path, change.old_path} - {None}
+    row = index.get(change.job_id)
+    if row and change.desired and row.defaults_blob != change.desired.defaults_blob:
+        paths.add(within.defaults_path)
+    return frozenset(path for path in paths if path is not None)
 
 
 def index_row(job: DesiredJob) -> IndexRow:

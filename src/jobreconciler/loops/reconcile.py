@@ -16,15 +16,15 @@ import structlog
 
 from jobreconciler.core.index import JobIndex
 from jobreconciler.core.plan import Desired, Rules, make_plan
-from jobreconciler.core.verdict import applied_conditions, failed_conditions, hold_condition
+from jobreconciler.core.verdict import failed_conditions
 from jobreconciler.errors import JobReconcilerError, Stalled, Transient
-from jobreconciler.loops.changes import applied_changes, index_rows
+from jobreconciler.loops.changes import Range, applied_changes, index_rows
 from jobreconciler.loops.healing import heal
-from jobreconciler.loops.selection import Selection, read_files, select
+from jobreconciler.loops.selection import Selection, defaults_path, read_files, select
+from jobreconciler.loops.verdicts import ReconcileOptions, Verdict, judge, next_state
 from jobreconciler.model.change import AppliedChange, ChangelogRow, Plan, ReconcileRecord
 from jobreconciler.model.condition import Condition
-from jobreconciler.model.desired import DesiredFile, DesiredJob
-from jobreconciler.model.problem import Problem
+from jobreconciler.model.desired import DesiredFile
 from jobreconciler.model.views import SourceState
 from jobreconciler.ports import (
     ChangeSet,
@@ -50,16 +50,6 @@ class PassResult:
     changed: frozenset[str] = frozenset()
     error: JobReconcilerError | None = None
     plan: Plan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileOptions:
-    """Settings of the reconcile loop."""
-
-    jobs_dir: str
-    environment: str | None = None
-    atomic: bool = False
-    require_fast_forward: bool = False
 
 
 class Reconciler:
@@ -222,99 +212,53 @@ class Reconciler:
         self, plan: Plan, selection: Selection, index: JobIndex, trigger: str, at: datetime
     ) -> PassResult:
         state = self._state
-        held = {c.job_id: hold_condition(c, at) for c in plan.changes if c.action == "hold"}
-        clean = not (plan.problems or held or plan.refused)
         tip = self._source.commit(plan.revision)
-        applied = (
-            []
-            if plan.refused
-            else applied_changes(
-                plan,
-                self._source,
-                self._store,
-                self._provenancer,
-                base=state.base_revision if state is not None else None,
-                since=state.revision if state is not None else None,
-                held_before=self._invalid_paths,
-            )
-        )
-        problems: dict[str, list[Problem]] = {}
-        for problem in plan.problems:
-            problems.setdefault(problem.file, []).append(problem)
-        kept_revision = state.revision if plan.refused and state is not None else plan.revision
-        source = SourceState(
-            revision=kept_revision,
-            observed_revision=plan.revision,
-            base_revision=plan.revision
-            if clean
-            else (state.base_revision if state is not None else None),
-            environment=self._options.environment,
-            reader_version=self._loader.version,
-            conditions=applied_conditions(state.conditions if state else (), plan, at),
-            last_success_at=at,
-            author=tip.author_name,
-            message=tip.message.split("\n", 1)[0],
-            committed_at=tip.committed_at,
-        )
-        result = _result_word(plan, clean, bool(applied))
-        seen = () if plan.refused else plan.seen
-        if (
-            state is not None
-            and not applied
-            and not seen
-            and self._nothing_new(state, source, held, frozenset(problems))
-        ):
-            return PassResult(result, plan.revision, plan.summary(), plan=plan)
+        verdict = judge(plan, () if plan.refused else self._changes(plan, index), at)
+        source = next_state(state, verdict, tip, self._options, self._loader.version, at)
+        if state is not None and not verdict.writes and self._nothing_new(state, source, verdict):
+            return PassResult(verdict.result, plan.revision, plan.summary(), plan=plan)
         finished = self._clock.now()
+        record = ReconcileRecord(
+            plan.revision, at, finished, verdict.result, trigger, plan.summary(), verdict.error
+        )
         rows = self._store.apply(
             ChangeSet(
                 source=source,
-                changes=tuple(applied),
-                seen=seen,
-                blobs=_kept_blobs(selection, applied, seen),
-                problems={path: tuple(found) for path, found in sorted(problems.items())},
+                changes=verdict.applied,
+                seen=verdict.seen,
+                blobs=verdict.kept_blobs(selection.contents),
+                problems=verdict.problems,
                 problems_complete=True,
-                held=held,
-                released=frozenset(self._held) - frozenset(held),
-                record=ReconcileRecord(
-                    plan.revision,
-                    at,
-                    finished,
-                    result,
-                    trigger,
-                    plan.summary(),
-                    plan.refused or (plan.blocked.message if plan.blocked else ""),
-                ),
+                held=verdict.held,
+                released=frozenset(self._held) - frozenset(verdict.held),
+                record=record,
                 applied_at=finished,
             )
         ).result()
-        self._held = held
-        self._invalid_paths = frozenset(problems) | {
-            c.path for c in plan.changes if c.action == "hold"
-        }
+        self._held = verdict.held
+        self._invalid_paths = verdict.unsettled_paths
         self._state = source
-        index.put_all(index_rows(applied, seen, index))
+        index.put_all(index_rows(verdict.applied, verdict.seen, index))
         self._report(plan, rows, tip.committed_at, finished)
-        return PassResult(
-            result,
-            plan.revision,
-            plan.summary(),
-            frozenset(change.job_id for change in applied),
-            plan=plan,
-        )
+        changed = frozenset(change.job_id for change in verdict.applied)
+        return PassResult(verdict.result, plan.revision, plan.summary(), changed, plan=plan)
 
-    def _nothing_new(
-        self,
-        state: SourceState,
-        source: SourceState,
-        held: dict[str, Condition],
-        invalid: frozenset[str],
-    ) -> bool:
+    def _changes(self, plan: Plan, index: JobIndex) -> tuple[AppliedChange, ...]:
+        state = self._state
+        within = Range(
+            base=state.base_revision if state is not None else None,
+            since=state.revision if state is not None else None,
+            held_before=self._invalid_paths,
+            defaults_path=defaults_path(self._options.jobs_dir),
+        )
+        return applied_changes(plan, self._source, self._store, self._provenancer, index, within)
+
+    def _nothing_new(self, state: SourceState, source: SourceState, verdict: Verdict) -> bool:
         """A forced pass over the same commit that came to the same verdict writes nothing."""
         return (
             replace(source, last_success_at=state.last_success_at) == state
-            and held.keys() == self._held.keys()
-            and invalid <= self._invalid_paths
+            and verdict.held.keys() == self._held.keys()
+            and verdict.problems.keys() <= self._invalid_paths
         )
 
     def _report(
@@ -373,22 +317,3 @@ class Reconciler:
                 self._observer.jobs_changed()
                 log.warning("drift_healed", jobs=sorted(healed))
             return healed
-
-
-def _result_word(plan: Plan, clean: bool, wrote: bool) -> str:
-    if plan.refused:
-        return "refused"
-    if plan.blocked is not None:
-        return "blocked"
-    if not clean:
-        return "held"
-    return "applied" if wrote else "unchanged"
-
-
-def _kept_blobs(
-    selection: Selection, applied: Sequence[AppliedChange], seen: Sequence[DesiredJob]
-) -> dict[str, bytes]:
-    """The texts that healing and rollback may need: of what was applied, not of what was held."""
-    jobs = [change.desired for change in applied if change.desired is not None]
-    ids = {blob for job in (*jobs, *seen) for blob in (job.blob, job.defaults_blob) if blob}
-    return {blob: selection.contents[blob] for blob in sorted(ids) if blob in selection.contents}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobreconciler.core.index import JobIndex
 from jobreconciler.model.desired import DesiredFile, Entry
@@ -10,6 +10,11 @@ from jobreconciler.model.problem import Problem
 from jobreconciler.ports import Loader, Source
 
 DEFAULTS_NAME = "_defaults.yaml"
+
+
+def defaults_path(jobs_dir: str) -> str:
+    """Where the defaults file of a jobs directory is, by its path in the repository."""
+    return f"{jobs_dir.strip('/')}/{DEFAULTS_NAME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +41,35 @@ def select(
 ) -> Selection:
     """Compare `revision` with `base`; with all that is stored when there is no base, or when the
     defaults changed, since those reach into every file. `reread`: also what looks unchanged."""
-    defaults_path = f"{jobs_dir.strip('/')}/{DEFAULTS_NAME}"
+    defaults_name = defaults_path(jobs_dir)
     diff = source.diff(base, revision) if base is not None else None
     if diff is not None:
         touched = {entry.path for entry in diff.changed} | set(diff.gone)
         touched |= {problem.file for problem in diff.refused}
-        if defaults_path not in touched:
-            defaults = source.entry(revision, defaults_path)
+        if defaults_name not in touched:
+            defaults = source.entry(revision, defaults_name)
             return _narrow(
                 index, revision, base, diff.changed, frozenset(diff.gone), diff.refused, defaults
             )
     snapshot = source.snapshot(revision)
-    defaults = next((e for e in snapshot.entries if e.path == defaults_path), None)
-    entries = tuple(e for e in snapshot.entries if e.path != defaults_path)
-    present = {entry.path for entry in snapshot.entries}
-    present |= {problem.file for problem in snapshot.refused}
+    defaults = next((e for e in snapshot.entries if e.path == defaults_name), None)
+    entries = tuple(e for e in snapshot.entries if e.path != defaults_name)
+    refused = _spread(snapshot.refused, index)
+    present = {entry.path for entry in snapshot.entries} | {problem.file for problem in refused}
     gone = frozenset(path for path in index.by_path if path not in present)
-    return _narrow(index, revision, base, entries, gone, snapshot.refused, defaults, reread=reread)
+    return _narrow(index, revision, base, entries, gone, refused, defaults, reread=reread)
+
+
+def _spread(refused: tuple[Problem, ...], index: JobIndex) -> tuple[Problem, ...]:
+    """A refused folder (a link, a submodule) stands for every stored file that lay below it:
+    those jobs are held, since nobody can tell whether their files are gone."""
+    below = [
+        replace(problem, file=path)
+        for problem in refused
+        for path in sorted(index.by_path)
+        if path.startswith(f"{problem.file}/")
+    ]
+    return (*refused, *below)
 
 
 def _narrow(

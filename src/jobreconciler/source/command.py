@@ -33,6 +33,8 @@ _CONFIG = (
     ("safe.bareRepository", "all"),
     ("submodule.recurse", "false"),
     ("fetch.recurseSubmodules", "false"),
+    # Said whenever a graft file is named, also an empty one, and taken for an error of git's.
+    ("advice.graftFileDeprecated", "false"),
 )
 _DROPPED = ("GIT_", "JOBRECONCILER_", "SSH_ASKPASS", "LANGUAGE", "LC_", "LANG")
 _KEPT_LINES = 200
