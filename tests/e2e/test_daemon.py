@@ -118,7 +118,8 @@ def accounted(database: Path) -> list[int]:
     """Every second that an execution or a missed row of `tick` answers for, sorted."""
     connection = sqlite3.connect(database)
     rows = connection.execute(
-        "SELECT slot, missed_from, missed_to, missed_count FROM job_executions WHERE job_id = 'tick'"
+        "SELECT slot, missed_from, missed_to, missed_count FROM job_executions "
+        "WHERE job_id = 'tick'"
     ).fetchall()
     connection.close()
     seconds: list[int] = []
