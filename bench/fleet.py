@@ -56,8 +56,10 @@ payload:
 """
 
 
-def job_text(number: int, *, cron: str, zone: str, scheduled: bool = True) -> str:
-    """A job file of 24 lines, no two alike."""
+def job_text(
+    number: int, *, cron: str, zone: str, scheduled: bool = True, jitter: int | None = None
+) -> str:
+    """A job file of 24 lines, no two alike. `jitter` in seconds, None: one of its own."""
     return JOB.format(
         job_id=f"usage-{number:06}",
         number=number,
@@ -66,7 +68,7 @@ def job_text(number: int, *, cron: str, zone: str, scheduled: bool = True) -> st
         cron=cron,
         zone=zone,
         scheduled="true" if scheduled else "false",
-        jitter=number % 60,
+        jitter=number % 60 if jitter is None else jitter,
         attempts=1 + number % 4,
         delay=10 + number % 50,
         timeout=300 + number % 600,
