@@ -73,7 +73,7 @@ def test_no_documented_code_is_out_of_use() -> None:
 
 def test_each_documented_code_is_held_by_a_test() -> None:
     tests = [
-        *(ROOT / "tests/source").glob("test_*.py"),
+        *(ROOT / "tests/source").glob("test_[!p]*.py"),
         *(ROOT / "tests/core").glob("test_crossfile.py"),
         *(ROOT / "tests/core").glob("test_plan.py"),
     ]

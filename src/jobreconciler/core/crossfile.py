@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from jobreconciler.model.desired import DesiredFile, DesiredJob
-from jobreconciler.model.job import IndexRow
 from jobreconciler.model.problem import Problem
+
+if TYPE_CHECKING:
+    from jobreconciler.model.job import IndexRow
 
 _SPELLED_OUT = 12
 """Of a longer cycle only the beginning and the end are spelled out."""

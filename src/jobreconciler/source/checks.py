@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,10 +17,12 @@ from jobreconciler.core.cron_refusals import InvalidSchedule
 from jobreconciler.core.cron_slots import parse
 from jobreconciler.errors import NotFound
 from jobreconciler.model.job_config import JobConfig
-from jobreconciler.ports import JobType, JobTypes
 from jobreconciler.source.findings import Finding
 from jobreconciler.source.known_keys import fields_of, nearest
 from jobreconciler.source.model_errors import findings_of
+
+if TYPE_CHECKING:
+    from jobreconciler.ports import JobType, JobTypes
 
 _LISTS = ("onSuccess", "onFailure", "onMissed", "onRecovery")
 _BATCH_SIZE = "limits.batchSize"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -21,7 +21,6 @@ from jobreconciler.model.desired import DesiredFile, DesiredJob, Entry, Position
 from jobreconciler.model.job_config import Defaults, JobConfig
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.strict import ID_PATTERN
-from jobreconciler.ports import JobTypes
 from jobreconciler.source.checks import Checked, TypeLookup, check, zone_findings
 from jobreconciler.source.defaults import (
     UNSET_IN_DEFAULTS,
@@ -33,6 +32,9 @@ from jobreconciler.source.findings import Blame, Finding, Text, problems_of
 from jobreconciler.source.located_yaml import Located, read_located
 from jobreconciler.source.model_errors import findings_of, shown
 from jobreconciler.source.strict_yaml import CloserLook, Quick, read_quickly
+
+if TYPE_CHECKING:
+    from jobreconciler.ports import JobTypes
 
 RULES = 1
 """Raise it whenever the same bytes come to be read differently and no schema shows it."""
