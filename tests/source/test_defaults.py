@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.source.loading import DEFAULTS, LOADER, PATH, VALID, as_bytes, load_files, load_text
 
 from jobreconciler.model.desired import Entry
 from jobreconciler.source.origins import field_origins
+from source.loading import DEFAULTS, LOADER, PATH, VALID, as_bytes, load_files, load_text
 
 
 def payload(job: str, defaults: str) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
-from tests.source.loading import TYPES
 
 from jobreconciler.core.crossfile import cross_check
 from jobreconciler.schema import defaults_schema, job_file_schema
 from jobreconciler.source.files import load_directory
 from jobreconciler.source.load import YamlLoader
 from jobreconciler.source.located_yaml import read_located
+from source.loading import TYPES
 
 ROOT = Path(__file__).parents[2]
 

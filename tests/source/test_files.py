@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.source.loading import TYPES, VALID
 
 from jobreconciler.errors import NotFound
 from jobreconciler.source.files import blob_id, load_directory
 from jobreconciler.source.load import YamlLoader
 from jobreconciler.source.parallel import load_many
 from jobreconciler.source.strict_yaml import MAX_BYTES
+from source.loading import TYPES, VALID
 
 
 @pytest.fixture

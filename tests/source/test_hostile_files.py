@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.source.loading import VALID, load_files
+
+from source.loading import VALID, load_files
 
 MEMORY = 300 * 1024 * 1024
 """What the process may take in all (address space); Python with the models takes a third."""

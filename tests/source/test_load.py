@@ -9,11 +9,11 @@ from hashlib import sha256
 from typing import ClassVar
 
 import pytest
-from tests.source.loading import LOADER, PATH, VALID, load_files, load_text, places, problems
 
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.desired import Entry
 from jobreconciler.source.load import YamlLoader
+from source.loading import LOADER, PATH, VALID, load_files, load_text, places, problems
 
 WITH_EVERYTHING = """\
 meta: {id: job, tags: [a, b]}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from jsonschema import Draft202012Validator
-from tests.source.loading import TYPES, load_text
 
 from jobreconciler.errors import Invalid
 from jobreconciler.schema import job_file_schema
 from jobreconciler.source.located_yaml import read_located
 from jobreconciler.source.scaffold import scaffold
+from source.loading import TYPES, load_text
 
 IDS = ["my-job", "a", "0", "1e5", "null", "true", "no", "x" * 63]
 
