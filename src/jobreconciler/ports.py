@@ -351,6 +351,11 @@ class Store(Protocol):
     def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
         """running → the outcome's status, with the job's last-run figures. False if not running."""
 
+    def retry_later(
+        self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
+    ) -> Future[bool]:
+        """running → queued until `not_before`, the attempt's outcome kept. False if not running."""
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
 
     # upkeep

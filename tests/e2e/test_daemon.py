@@ -271,3 +271,68 @@ def test_a_signal_that_ends_the_daemon_is_no_traceback(daemon: Running) -> None:
     assert daemon.ended() == 0
     assert "Traceback" not in daemon.said()
     daemon.process = None
+
+
+def flaky(job_id: str, counter: Path, *, succeed_at: int, retry: str) -> str:
+    """A job that fails until its `succeed_at`th attempt."""
+    text = script(
+        job_id,
+        f"echo x >> {counter}\n"
+        "echo attempt $JOBRECONCILER_ATTEMPT\n"
+        f"[ $JOBRECONCILER_ATTEMPT -ge {succeed_at} ] || exit 9",
+    )
+    return text.replace("payload:\n", f"payload:\n  retry: {{{retry}}}\n")
+
+
+def test_a_failed_attempt_is_tried_again_also_across_kill_9(daemon: Running) -> None:
+    counter = daemon.path / "counter"
+    text = flaky(
+        "flaky",
+        counter,
+        succeed_at=3,
+        retry="maxAttempts: 5, initialDelay: 2s, backoffStrategy: fixed",
+    )
+    daemon.repo.write({"jobs.d/flaky.yaml": text}).commit("one")
+    daemon.start()
+    _, execution = daemon.post("/api/v1/jobs/flaky/trigger")
+    until(lambda: daemon.executions("flaky")[0]["notBefore"], "the pause after the first attempt")
+    assert daemon.executions("flaky")[0]["status"] == "queued"
+    daemon.kill()
+    daemon.start()
+    (done,) = until(
+        lambda: [e for e in daemon.executions("flaky") if e["status"] == "succeeded"], "success"
+    )
+    assert done["id"] == execution["id"]
+    assert [a["exitCode"] for a in done["attempts"]] == [9, 9, 0]
+    assert counter.read_text().split() == ["x"] * 3
+    first = daemon.get(f"/api/v1/executions/{execution['id']}/logs?attempt=1", raw=True)
+    assert first == "attempt 1\n"
+
+
+def test_an_exit_code_that_is_not_listed_is_not_tried_again(daemon: Running) -> None:
+    counter = daemon.path / "counter"
+    text = flaky(
+        "once", counter, succeed_at=3, retry="maxAttempts: 5, initialDelay: 1s, onExitCodes: [75]"
+    )
+    daemon.repo.write({"jobs.d/once.yaml": text}).commit("one")
+    daemon.start()
+    daemon.post("/api/v1/jobs/once/trigger")
+    until(lambda: daemon.executions("once")[0]["status"] == "failed", "its end")
+    time.sleep(1.5)
+    assert counter.read_text().split() == ["x"]
+
+
+def test_a_missing_secret_is_never_tried_again_and_says_so(daemon: Running) -> None:
+    text = (
+        script("secretive", "true").replace(
+            "payload:\n", "payload:\n  retry: {maxAttempts: 5, initialDelay: 1s}\n"
+        )
+        + "    env: {TOKEN: {env: NOT_SET_ANYWHERE}}\n"
+    )
+    daemon.repo.write({"jobs.d/secretive.yaml": text}).commit("one")
+    daemon.start()
+    daemon.post("/api/v1/jobs/secretive/trigger")
+    until(lambda: daemon.executions("secretive")[0]["status"] == "failed", "its end")
+    (execution,) = daemon.executions("secretive")
+    assert len(execution["attempts"]) == 1
+    assert "NOT_SET_ANYWHERE" in execution["error"]

@@ -11,12 +11,15 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobreconciler.core.crossfile import cross_check
 from jobreconciler.model.desired import DesiredFile, Entry
 from jobreconciler.model.problem import Problem
-from jobreconciler.ports import Loader
 from jobreconciler.source.files import WorkingFiles, load_directory
+
+if TYPE_CHECKING:
+    from jobreconciler.ports import Loader
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 

@@ -6,6 +6,7 @@ so that `jobreconciler --help` imports none of them.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import sys
@@ -103,12 +104,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # for them also takes as long as validating a file.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:] if argv is None else list(argv)
+    # Importing makes many objects and no garbage; `options.verb` turns collection on again.
+    gc.disable()
     try:
         result = _program().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else FINE
     except (Exception, KeyboardInterrupt) as error:
         return report(error)
+    finally:
+        gc.enable()
     return result if isinstance(result, int) else FINE
 
 

@@ -7,6 +7,7 @@ stood before the verb, and hands the command one frozen `Settings`.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -60,6 +61,7 @@ def verb(
             from jobreconciler.settings import load_settings
 
             settings = load_settings(flags, needs=shown)
+            gc.enable()
             return command(settings, **{k: v for k, v in arguments.items() if k not in FLAGS})
 
         parameters = [_context(), *_own(command), *([_output(output)] if output else [])]

@@ -17,13 +17,18 @@ Overlap = Literal["start", "queue", "skip", "replace"]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One queued execution as admission sees it."""
+    """One queued execution as admission sees it.
+
+    `counted`: it waits for another attempt and counts towards its job's limit already, so that
+    nothing of its job takes the place it had.
+    """
 
     execution_id: str
     job_id: str
     priority: int
     queued_at: datetime
     max_concurrent: int
+    counted: bool = False
 
 
 def order_key(waiting: Waiting) -> tuple[float, float, str]:
@@ -71,13 +76,14 @@ class WaitingLine:
         self._by_job[waiting.job_id] = self.of_job(waiting.job_id) + 1
         heapq.heappush(self._heap, (order_key(waiting), waiting))
 
-    def discard(self, execution_id: str) -> None:
-        """Take one out of the line; its heap entry is passed over later."""
+    def discard(self, execution_id: str) -> Waiting | None:
+        """Take one out of the line; its heap entry is passed over later. None: it is not there."""
         waiting = self._present.pop(execution_id, None)
         if waiting is not None:
             self._by_job[waiting.job_id] -= 1
             if not self._by_job[waiting.job_id]:
                 del self._by_job[waiting.job_id]
+        return waiting
 
     def unpark(self, job_id: str) -> None:
         """A run of this job ended: those that waited for its own limit may start again."""
@@ -91,7 +97,8 @@ class WaitingLine:
             waiting = item[1]
             if waiting.execution_id not in self._present:
                 continue
-            if active.get(waiting.job_id, 0) >= waiting.max_concurrent:
+            others = active.get(waiting.job_id, 0) - waiting.counted
+            if others >= waiting.max_concurrent:
                 self._parked.setdefault(waiting.job_id, []).append(item)
                 continue
             self.discard(waiting.execution_id)

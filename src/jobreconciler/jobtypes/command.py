@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -15,7 +15,9 @@ from jobreconciler.model.strict import (
     StrictModel,
     Whole,
 )
-from jobreconciler.ports import ExecSpec, JobContext
+
+if TYPE_CHECKING:
+    from jobreconciler.ports import ExecSpec, JobContext
 
 Argument = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=131_072)]
 """Anything a program can be given: the kernel takes no NUL and 128 KiB at the most."""
@@ -82,6 +84,9 @@ class CommandJob:
     def program(self, parameters: BaseModel) -> ExecSpec:
         if not isinstance(parameters, CommandParameters):
             raise TypeError(f"expected CommandParameters, got {type(parameters).__name__}")
+        # Here, since checking a job file loads this module but starts nothing.
+        from jobreconciler.ports import ExecSpec
+
         return ExecSpec(
             argv=parameters.argv or ("/bin/sh", "-c", parameters.shell or ""),
             env={name: _plain(value) for name, value in parameters.env.items()},

@@ -11,12 +11,14 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from jobreconciler.errors import NotFound
-from jobreconciler.ports import JobType
+
+if TYPE_CHECKING:
+    from jobreconciler.ports import JobType
 
 GROUP = "jobreconciler.job_types"
 BUILT_IN: Mapping[str, str] = {

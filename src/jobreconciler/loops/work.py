@@ -7,34 +7,29 @@ lose an attempt (found and recorded on restart) but never run one twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from jobreconciler.core.admission import Waiting, WaitingLine, at_release
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.core.admission import at_release
+from jobreconciler.core.retry import RetryPolicy, retry_at
+from jobreconciler.errors import Invalid, JobReconcilerError
 from jobreconciler.loops.ids import new_execution_id
+from jobreconciler.loops.inflight import Held, InFlight
 from jobreconciler.model.execution import Attempt, Execution, Launch, Missed, Outcome, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
-
-@dataclass(slots=True)
-class _Held:
-    """One execution this loop answers for, with the config it was pinned to."""
-
-    execution: Execution
-    config: dict[str, Any]
-    due_at: datetime | None
+LONGEST_STORE_PAUSE = 30.0
 
 
 class Worker:
-    """The work loop's state: what waits, what runs, and for how many of each job."""
+    """The work loop. Everything here runs on the event loop."""
 
     def __init__(
         self, store: Store, executor: Executor, clock: Clock, observer: Observer, max_running: int
@@ -44,12 +39,9 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._max_running = max_running
-        self._line = WaitingLine()
-        self._held: dict[str, _Held] = {}
-        self._running: dict[str, str] = {}
-        self._active: dict[str, int] = {}
+        self._flight = InFlight()
         self._wake = asyncio.Event()
-        self._starting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.admitting = True
 
     # ------------------------------------------------------------------ taking executions in
@@ -68,17 +60,18 @@ class Worker:
         limits = pinned.config["payload"]["limits"]
         choice = at_release(
             limits["overlap"],
-            self._active.get(pinned.job_id, 0),
-            self._line.of_job(pinned.job_id),
+            self._flight.active(pinned.job_id),
+            self._flight.line.of_job(pinned.job_id),
             limits["maxConcurrent"],
             trigger.type,
         )
         if choice == "skip":
+            most = limits["maxConcurrent"]
             execution = replace(
                 execution,
                 status="skipped",
                 finished_at=execution.queued_at,
-                error=f"overlap: {limits['maxConcurrent']} of it may run at once, and that many do",
+                error=f"overlap: {most} of it may run at once, and that many do",
             )
         if not await asyncio.wrap_future(self._store.release(execution, pinned.config)):
             return None
@@ -88,7 +81,7 @@ class Worker:
             return execution
         if choice == "replace":
             await self._replace_oldest(pinned.job_id)
-        self._enqueue(execution, pinned.config, due_at)
+        self._enqueue(Held(execution, pinned.config, due_at))
         return execution
 
     async def miss(self, pinned: PinnedJob, missed: Missed) -> None:
@@ -98,7 +91,7 @@ class Worker:
             status="missed",
             missed=missed,
             finished_at=self._clock.now(),
-            error=f"{missed.count} missed: {missed.reason}",
+            error=missed.reason,
         )
         if await asyncio.wrap_future(self._store.release(execution, pinned.config)):
             self._observer.slot_missed(pinned.job_id, missed.count)
@@ -126,42 +119,28 @@ class Worker:
             retry_of=retry_of,
         )
 
-    def _enqueue(
-        self, execution: Execution, config: dict[str, Any], due_at: datetime | None
-    ) -> None:
-        payload = config["payload"]
-        self._held[execution.id] = _Held(execution, config, due_at)
-        self._line.add(
-            Waiting(
-                execution.id,
-                execution.job_id,
-                payload["priority"],
-                execution.queued_at,
-                payload["limits"]["maxConcurrent"],
-            )
-        )
-        self._observer.waiting(len(self._line))
+    def _enqueue(self, held: Held, *, counted: bool = False) -> None:
+        self._flight.wait(held, counted=counted)
+        self._observer.waiting(len(self._flight.line))
         self._wake.set()
 
     async def _replace_oldest(self, job_id: str) -> None:
-        """`overlap: replace`: what waits is dropped, the oldest run is stopped."""
-        for waiting in self._line.items():
-            if waiting.job_id == job_id:
-                await self.cancel(waiting.execution_id, "replaced by a newer run")
-                return
-        running = sorted(id for id, job in self._running.items() if job == job_id)
+        """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
+        waiting = next(self._flight.waiting_of(job_id), None)
+        if waiting is not None:
+            await self.cancel(waiting, "replaced by a newer run")
+            return
+        running = self._flight.running_of(job_id)
         if running:
             await self._executor.stop(running[0], "cancelled")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
-        if execution_id in self._running:
+        if execution_id in self._flight.running:
             return await self._executor.stop(execution_id, "cancelled")
-        held = self._held.get(execution_id)
-        if held is None:
+        if self._flight.end(execution_id) is None:
             return False
-        self._line.discard(execution_id)
-        del self._held[execution_id]
+        self._wake.set()
         return await asyncio.wrap_future(
             self._store.cancel_queued(execution_id, self._clock.now(), reason)
         )
@@ -169,7 +148,7 @@ class Worker:
     # ------------------------------------------------------------------------- starting up
 
     async def resume(self) -> None:
-        """Take over what an earlier daemon left waiting or running."""
+        """Take over what an earlier daemon left waiting, running or pausing between attempts."""
         unfinished = await asyncio.to_thread(self._store.unfinished)
         configs: dict[str, dict[str, Any]] = {}
         for digest in sorted({execution.config_digest for execution in unfinished}):
@@ -177,15 +156,21 @@ class Worker:
             if config is not None:
                 configs[digest] = config
         left = [execution for execution in unfinished if execution.status == "running"]
-        for execution in left:
-            self._held[execution.id] = _Held(
-                execution, configs.get(execution.config_digest, {}), None
-            )
-            self._mark_running(execution)
-        adopted = await self._executor.adopt(left)
         for execution in unfinished:
-            if execution.status == "queued":
-                self._enqueue(execution, configs[execution.config_digest], None)
+            held = Held(
+                execution,
+                configs[execution.config_digest],
+                attempts=len(execution.attempts),
+                started_at=execution.started_at,
+            )
+            if execution.status == "running":
+                self._flight.run(held)
+            elif execution.not_before is not None:
+                self._flight.rest(held, counted=False)
+                self._rest(held, execution.not_before)
+            else:
+                self._enqueue(held)
+        adopted = await self._executor.adopt(left)
         if unfinished:
             log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
 
@@ -196,25 +181,72 @@ class Worker:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self.admitting:
-                waiting = self._line.take(self._active, len(self._running), self._max_running)
-                if waiting is None:
-                    break
-                held = self._held[waiting.execution_id]
-                self._mark_running(held.execution)
-                task = asyncio.create_task(self._start(held))
-                self._starting.add(task)
-                task.add_done_callback(self._starting.discard)
-            self._observer.waiting(len(self._line))
-            self._observer.running(len(self._running))
+            while self.admitting and (held := self._flight.take(self._max_running)) is not None:
+                held.attempts += 1
+                self._spawn(self._start(held))
+            self._observer.waiting(len(self._flight.line))
+            self._observer.running(len(self._flight.running))
 
     async def collect(self) -> None:
-        """Record the end of every attempt."""
+        """Record the end of every attempt; many at once, so that they share commits."""
         async for finished in self._executor.finished():
+            self._spawn(self._settle(finished))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, held: Held) -> None:
+        execution = held.execution
+        begun = Attempt(held.attempts, self._clock.now())
+        held.started_at = held.started_at or begun.started_at
+        try:
+            claimed = await asyncio.wrap_future(self._store.start_attempt(execution.id, begun))
+            if not claimed:
+                self._ended(execution.id)
+                return
+            started = await self._executor.start(_launch(held))
+        except JobReconcilerError as error:
+            await self._could_not_start(
+                held, error.message, retryable=not isinstance(error, Invalid)
+            )
+            return
+        except Exception as error:
+            log.exception("start_crashed", job=held.job_id, execution=execution.id)
+            self._observer.loop_error("work")
+            await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
+            return
+        if held.due_at is not None and held.attempts == 1:
+            late = (started.started_at - held.due_at).total_seconds()
+            self._observer.lateness(max(0.0, late))
+        log.info(
+            "started",
+            job=held.job_id,
+            execution=execution.id,
+            attempt=held.attempts,
+            revision=execution.revision,
+            pid=started.pid,
+        )
+
+    async def _could_not_start(self, held: Held, error: str, *, retryable: bool) -> None:
+        """A missing secret or an invalid parameter is as wrong the next time: no retry."""
+        log.warning("start_failed", job=held.job_id, execution=held.execution.id, error=error)
+        outcome = Outcome("failed", self._clock.now(), error=error)
+        await self._settle(Finished(held.execution.id, held.attempts, outcome), retryable=retryable)
+
+    async def _settle(self, finished: Finished, *, retryable: bool = True) -> None:
+        """Store an outcome, again and again while the store cannot take it.
+
+        Until then the execution counts as running; if the daemon ends first, its result still
+        lies in the spool and a restart reads it again.
+        """
+        pause = 0.5
+        while True:
             try:
-                await self._finish(finished)
+                await self._finish(finished, retryable)
+                return
             except JobReconcilerError as error:
-                # The result still lies in the spool: a restart reads it again.
                 log.error(
                     "outcome_not_stored",
                     execution=finished.execution_id,
@@ -222,96 +254,79 @@ class Worker:
                     error=error.message,
                 )
                 self._observer.loop_error("work")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_STORE_PAUSE)
 
-    def _mark_running(self, execution: Execution) -> None:
-        self._running[execution.id] = execution.job_id
-        self._active[execution.job_id] = self._active.get(execution.job_id, 0) + 1
-
-    def _mark_ended(self, execution_id: str) -> None:
-        job_id = self._running.pop(execution_id, None)
-        self._held.pop(execution_id, None)
-        if job_id is None:
-            return
-        self._active[job_id] -= 1
-        if not self._active[job_id]:
-            del self._active[job_id]
-        self._line.unpark(job_id)
-        self._wake.set()
-
-    async def _start(self, held: _Held) -> None:
-        execution = held.execution
-        number = len(execution.attempts) + 1
-        try:
-            claimed = await asyncio.wrap_future(
-                self._store.start_attempt(execution.id, Attempt(number, self._clock.now()))
+    async def _finish(self, finished: Finished, retryable: bool) -> None:
+        outcome = finished.outcome
+        held = self._flight.get(finished.execution_id)
+        again = None
+        if held is not None and retryable:
+            policy = RetryPolicy.of(held.config)
+            again = retry_at(
+                policy, outcome, finished.attempt, self._clock.now(), finished.execution_id
             )
-            if not claimed:
-                self._mark_ended(execution.id)
+        if held is not None and again is not None:
+            stored = await asyncio.wrap_future(
+                self._store.retry_later(finished.execution_id, finished.attempt, outcome, again)
+            )
+            if stored:
+                self._flight.rest(held)
+                self._rest(held, again)
+                self._wake.set()
+                self._say(held, outcome, again)
                 return
-            started = await self._executor.start(_launch(held, number))
-            if held.due_at is not None:
-                late = (started.started_at - held.due_at).total_seconds()
-                self._observer.lateness(max(0.0, late))
-            log.info(
-                "started",
-                job=execution.job_id,
-                execution=execution.id,
-                attempt=number,
-                revision=execution.revision,
-                pid=started.pid,
-            )
-        except JobReconcilerError as error:
-            await self._could_not_start(execution, number, error.message)
-        except Exception as error:
-            log.exception("start_crashed", job=execution.job_id, execution=execution.id)
-            self._observer.loop_error("work")
-            await self._could_not_start(execution, number, f"{type(error).__name__}: {error}")
+        stored = await asyncio.wrap_future(
+            self._store.finish(finished.execution_id, finished.attempt, outcome)
+        )
+        self._ended(finished.execution_id)
+        if stored and held is not None:
+            self._count(held, outcome)
+            self._say(held, outcome, None)
 
-    async def _could_not_start(self, execution: Execution, number: int, error: str) -> None:
-        log.warning("start_failed", job=execution.job_id, execution=execution.id, error=error)
-        await self._finish(
-            Finished(execution.id, number, Outcome("failed", self._clock.now(), error=error))
+    def _rest(self, held: Held, until: datetime) -> None:
+        """Back into the line at `until`; a wall clock that is set meanwhile moves nothing."""
+        delay = max(0.0, (until - self._clock.now()).total_seconds())
+        held.pause = asyncio.get_running_loop().call_later(
+            delay, lambda: self._enqueue(held, counted=True)
         )
 
-    async def _finish(self, finished: Finished) -> None:
-        outcome = finished.outcome
-        held = self._held.get(finished.execution_id)
-        try:
-            stored = await asyncio.wrap_future(
-                self._store.finish(finished.execution_id, finished.attempt, outcome)
-            )
-        finally:
-            self._mark_ended(finished.execution_id)
-        if not stored or held is None:
-            return
-        execution = held.execution
-        began = execution.started_at or execution.queued_at
+    def _ended(self, execution_id: str) -> None:
+        self._flight.end(execution_id)
+        self._wake.set()
+
+    def _count(self, held: Held, outcome: Outcome) -> None:
+        began = held.started_at or held.execution.queued_at
         seconds = max(0.0, (outcome.finished_at - began).total_seconds())
-        job_type = held.config.get("payload", {}).get("jobType", "")
-        self._observer.execution_finished(execution.job_id, job_type, outcome.status, seconds)
+        job_type = held.config["payload"]["jobType"]
+        self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
         self._observer.jobs_changed()
+
+    def _say(self, held: Held, outcome: Outcome, again: datetime | None) -> None:
         write = log.info if outcome.status == "succeeded" else log.warning
         write(
-            "finished",
-            job=execution.job_id,
-            execution=execution.id,
+            "finished" if again is None else "attempt_failed",
+            job=held.job_id,
+            execution=held.execution.id,
+            attempt=held.attempts,
             status=outcome.status,
             exit_code=outcome.exit_code,
             error=outcome.error,
-            revision=execution.revision,
+            revision=held.execution.revision,
+            **({} if again is None else {"retry_at": again.isoformat()}),
         )
 
     def counts(self) -> Mapping[str, int]:
-        return {"running": len(self._running), "queued": len(self._line)}
+        return {"running": len(self._flight.running), "queued": len(self._flight.line)}
 
 
-def _launch(held: _Held, number: int) -> Launch:
+def _launch(held: Held) -> Launch:
     execution, config = held.execution, held.config
     parameters = {**config["payload"]["parameters"], **execution.trigger.parameters}
     return Launch(
         execution.id,
         execution.job_id,
-        number,
+        held.attempts,
         config,
         parameters,
         execution.trigger,

@@ -35,6 +35,12 @@ _FINISH = Statement(
     "metrics = :metrics, result = :result "
     "WHERE id = :id AND status = 'running' AND attempt = :attempt"
 )
+_RETRY = Statement(
+    "UPDATE job_executions SET status = 'queued', not_before = :not_before, "
+    "exit_code = :exit_code, signal = :signal, error = :error, progress = :progress, "
+    "metrics = :metrics, result = :result "
+    "WHERE id = :id AND status = 'running' AND attempt = :attempt"
+)
 _END_ATTEMPT = Statement(
     "UPDATE execution_attempts SET finished_at = :finished_at, exit_code = :exit_code, "
     "signal = :signal, error = :error, output_bytes = :output_bytes, "
@@ -141,6 +147,19 @@ def finish(tx: Tx, execution_id: str, attempt: int, outcome: Outcome) -> bool:
         return False
     tx.run(_END_ATTEMPT, row)
     tx.run(_FIGURES[outcome.status], row)
+    return True
+
+
+def retry_later(
+    tx: Tx, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
+) -> bool:
+    """The attempt ends with `outcome`; the execution waits for its next one. The job's figures
+    stay: a failure is a failure when its last attempt has failed."""
+    row = {**outcome_columns(outcome), "id": execution_id, "attempt": attempt}
+    row["not_before"] = micros(not_before)
+    if tx.run(_RETRY, row) == 0:
+        return False
+    tx.run(_END_ATTEMPT, row)
     return True
 
 

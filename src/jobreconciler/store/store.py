@@ -183,6 +183,13 @@ class SqlStore:
     def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
         return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome))
 
+    def retry_later(
+        self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
+    ) -> Future[bool]:
+        return self.submit(
+            lambda tx: executions.retry_later(tx, execution_id, attempt, outcome, not_before)
+        )
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
 
