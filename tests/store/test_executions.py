@@ -117,6 +117,28 @@ def test_an_outcome_of_another_attempt_is_not_taken(store: SqlStore) -> None:
     assert store.finish("e1", 2, outcome()).result() is False
 
 
+def test_between_two_attempts_an_execution_waits_and_keeps_what_the_first_one_left(
+    store: SqlStore,
+) -> None:
+    assert release(store, execution("e1"))
+    assert store.start_attempt("e1", ATTEMPT).result()
+    assert store.retry_later("e1", 1, outcome("failed", NOW), after(hours=1)).result()
+    assert not store.retry_later("e1", 1, outcome("failed", NOW), after(hours=1)).result()
+    waiting = store.execution("e1")
+    assert waiting is not None
+    assert (waiting.status, waiting.not_before) == ("queued", after(hours=1))
+    assert waiting.attempts[0].finished_at == NOW
+    assert [each.id for each in store.unfinished()] == ["e1"]
+    job = store.job("nightly")
+    assert job is not None and job.consecutive_failures == 0
+    second = Attempt(2, after(hours=1))
+    assert store.start_attempt("e1", second).result()
+    assert store.finish("e1", 2, outcome("succeeded", after(hours=2))).result()
+    done = store.execution("e1")
+    assert done is not None
+    assert (done.status, done.not_before, len(done.attempts)) == ("succeeded", None, 2)
+
+
 def test_a_cancelled_execution_says_why_and_never_was_a_run(store: SqlStore) -> None:
     assert release(store, execution())
     assert store.cancel_queued("e1", after(minutes=1), "replaced by a newer run").result()
