@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from jobreconciler import __version__
 from jobreconciler.cli.errors import FINE, report
+from jobreconciler.cli.options import FLAGS, describe, setting_parameters, take_settings
 from jobreconciler.errors import Refused
 
 PROGRAM = "jobreconciler"
@@ -103,11 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a file means must not depend on which pydantic plugins happen to be installed; looking
     # for them also takes as long as validating a file.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    arguments = sys.argv[1:] if argv is None else list(argv)
     # Importing makes many objects and no garbage; `options.verb` turns collection on again.
     gc.disable()
     try:
-        result = _program().main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        settings, rest = take_settings(sys.argv[1:] if argv is None else argv)
+        program = _program(with_settings=not any(word in VERBS for word in rest))
+        result = program.main(args=rest, prog_name=PROGRAM, standalone_mode=False, obj=settings)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else FINE
     except (Exception, KeyboardInterrupt) as error:
@@ -117,27 +119,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else FINE
 
 
-def _program() -> Any:
-    from jobreconciler.cli.options import FLAGS, keep_flags, setting_parameters
-
-    app = _typer(cls=Verbs, no_args_is_help=False, help=ABOUT)
+def _program(*, with_settings: bool) -> Any:
+    """The group of all verbs. The settings are declared for its help alone."""
 
     def root(
         ctx: typer.Context,
         version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-        **settings: Any,
+        **_: Any,
     ) -> None:
         if version:
             typer.echo(f"{PROGRAM} {__version__}")
             raise typer.Exit
-        keep_flags(ctx, settings)
         if ctx.invoked_subcommand is None:
             typer.echo(ctx.get_help())
 
     own = list(inspect.signature(root, eval_str=True).parameters.values())[:2]
-    parameters = [*own, *setting_parameters(FLAGS)]
-    root.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    root.__annotations__ = {each.name: each.annotation for each in parameters}
+    describe(root, root, [*own, *setting_parameters(FLAGS if with_settings else ())])
+    app = _typer(cls=Verbs, help=ABOUT)
     app.callback(invoke_without_command=True)(root)
     return get_command(app)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from jobreconciler.cli.options import FLAGS, verb
 from jobreconciler.settings import Settings
 
@@ -18,6 +20,8 @@ def command(settings: Settings) -> int:
     Example:
       jobreconciler run --repo . --working-tree --state-dir /tmp/try
     """
+    # Starting makes many objects and little garbage; the daemon collects again once it is ready.
+    gc.disable()
     from jobreconciler.daemon import run
 
     return run(settings)
