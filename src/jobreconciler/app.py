@@ -165,17 +165,17 @@ def plan_once(settings: Settings, against: str | None) -> Planned:
         if against is not None:
             base = make_source(settings.model_copy(update={"ref": against, "working_tree": False}))
             try:
-                index, old = _stored_as_of(base, loader, settings)
+                applied, index, old = _stored_as_of(base, loader, settings)
             finally:
                 base.close()
         else:
-            index, old = _stored_live(settings)
+            applied, index, old = _stored_live(settings)
         revision = source.resolve()
         selection = select(source, index, revision, None, settings.jobs_dir)
         files = read_files(source, loader, selection)
     finally:
         source.close()
-    desired = Desired(revision, None, tuple(files), selection.gone)
+    desired = Desired(revision, applied, tuple(files), selection.gone)
     plan = make_plan(desired, index, Rules(settings.environment, settings.atomic))
     new = {
         change.job_id: json.loads(change.desired.config)
@@ -188,7 +188,11 @@ def plan_once(settings: Settings, against: str | None) -> Planned:
 OldConfigs = Callable[[Plan], Mapping[str, dict[str, Any]]]
 
 
-def _stored_as_of(base: Source, loader: Loader, settings: Settings) -> tuple[JobIndex, OldConfigs]:
+Compared = tuple[str | None, JobIndex, OldConfigs]
+"""The revision a plan starts from (None before anything is applied), its jobs, their configs."""
+
+
+def _stored_as_of(base: Source, loader: Loader, settings: Settings) -> Compared:
     """The state that `base` would have left behind, had all of its valid files been applied."""
     revision = base.resolve()
     selection = select(base, JobIndex(), revision, None, settings.jobs_dir)
@@ -196,21 +200,22 @@ def _stored_as_of(base: Source, loader: Loader, settings: Settings) -> tuple[Job
     plan = make_plan(Desired(revision, None, tuple(files)), JobIndex(), Rules(settings.environment))
     jobs = {change.job_id: change.desired for change in plan.changes if change.desired is not None}
     index = JobIndex({job_id: index_row(job) for job_id, job in jobs.items()})
-    return index, lambda plan: {
+    return revision, index, lambda plan: {
         change.job_id: json.loads(jobs[change.job_id].config)
         for change in plan.changes
         if change.job_id in jobs
     }
 
 
-def _stored_live(settings: Settings) -> tuple[JobIndex, OldConfigs]:
+def _stored_live(settings: Settings) -> Compared:
     try:
         store = open_store(settings, read_only=True)
     except NotFound:
-        return JobIndex(), lambda _: {}
+        return None, JobIndex(), lambda _: {}
     try:
+        state = store.source_state()
         index = JobIndex(store.index())
         configs = store.configs(list(index.by_path.values()))
     finally:
         store.close()
-    return index, lambda _: configs
+    return state.revision if state is not None else None, index, lambda _: configs

@@ -42,6 +42,7 @@ def test_a_plan_against_another_ref_shows_jobs_fields_and_runs_a_day(cli: Cli) -
 def test_json_is_the_documented_shape(cli: Cli, feature: GitRepo) -> None:
     answer = cli("plan", "--ref", "feature", "--against", "main", "-o", "json").json
     assert answer["revision"] == feature.head
+    assert answer["base"] == feature.git("rev-parse", "main")
     assert answer["summary"] == {
         "create": 1,
         "update": 1,
@@ -82,10 +83,13 @@ def test_a_plan_against_what_is_applied_counts_what_is_unchanged(
     job_file("a")
     job_file("b")
     repo.commit("a and b")
+    applied = repo.head
     assert cli("apply").code == 0
     job_file("b", valid_job("b", "0 5 * * *"))
     repo.commit("later")
-    assert cli("plan").out.endswith("1 to update, 1 unchanged\n")
+    answer = cli("plan")
+    assert answer.out.endswith("1 to update, 1 unchanged\n")
+    assert f"against {applied[:12]}" in answer.out
 
 
 def test_an_invalid_file_holds_its_job_and_exits_with_one(
