@@ -34,7 +34,7 @@ MEMORY_TARGET = 150
 METRICS_TARGET = 300
 STATUS_TARGET = 50
 DELAY_TARGET = 10
-"""Milliseconds by which questions may move the lateness of slots: what two runs differ by anyway."""
+"""Milliseconds that questions may add to lateness: two runs differ by as much anyway."""
 
 
 def measure() -> list[dict[str, Any]]:

@@ -75,9 +75,9 @@ def job_text(
     )
 
 
-def quiet_jobs(count: int, folders: int = TEAMS, *, scheduled: bool = True) -> Iterator[
-    tuple[str, str]
-]:
+def quiet_jobs(
+    count: int, folders: int = TEAMS, *, scheduled: bool = True
+) -> Iterator[tuple[str, str]]:
     """(path, text) of jobs none of which is due in the next two hours."""
     hours = {zone: datetime.now(UTC).astimezone(ZoneInfo(zone)).hour for zone in ZONES}
     for number in range(count):
@@ -226,7 +226,7 @@ class Daemon:
                     return time.perf_counter() - self.began
             except OSError:
                 pass
-            time.sleep(0.005)
+            time.sleep(0.02)
         raise RuntimeError(f"the daemon was not ready in time: {self.log.read_text()[-2000:]}")
 
     def get(self, path: str) -> tuple[int, bytes]:

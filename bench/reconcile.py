@@ -273,13 +273,11 @@ def _commits(repo: Path, texts: dict[str, str]) -> list[tuple[str, str]]:
     return commits
 
 
-def _applied_after(
-    repo: Path, revision: str, job_id: str, reader: sqlite3.Connection
-) -> float:
+def _applied_after(repo: Path, revision: str, job_id: str, reader: sqlite3.Connection) -> float:
     environment = fleet.environment(repo)
     command = ["git", "update-ref", "refs/heads/main", revision]
     began = time.perf_counter()
-    with subprocess.Popen(command, cwd=repo, env=environment) as child:
+    with subprocess.Popen(command, cwd=repo, env=environment):
         while time.perf_counter() - began < 30:
             row = reader.execute(
                 "SELECT revision FROM job_configs WHERE job_id = ?", (job_id,)
@@ -289,8 +287,7 @@ def _applied_after(
             time.sleep(POLL_SECONDS)
         else:
             raise RuntimeError(f"{revision} was not applied within 30 s")
-        took = (time.perf_counter() - began) * 1000
-    return took
+        return (time.perf_counter() - began) * 1000
 
 
 def _change_row(

@@ -11,6 +11,7 @@ import contextlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 
 import structlog
 
@@ -63,7 +64,10 @@ class Scheduler:
         self, job_ids: Collection[str] | None
     ) -> tuple[list[ScheduleRow], list[tuple[datetime | None, datetime | None]]]:
         rows = self._store.schedules(job_ids)
-        return rows, [_coming(row, owed_after(row)) for row in rows]
+        # Fleets repeat themselves: thousands of jobs share a few hundred schedules.
+        next_slot = cache(_next_slot)
+        slots = [next_slot(row.expression, row.timezone, owed_after(row)) for row in rows]
+        return rows, [_starting(row, slot) for row, slot in zip(rows, slots, strict=True)]
 
     async def run(self) -> None:
         """Release what is due, then sleep until the next start or an early wake."""
@@ -151,7 +155,7 @@ class Scheduler:
 
     def _advance(self, row: ScheduleRow) -> None:
         self._rows[row.job_id] = row
-        slot, start = _coming(row, owed_after(row))
+        slot, start = _starting(row, _next_slot(row.expression, row.timezone, owed_after(row)))
         if slot is None or start is None:
             self._next.pop(row.job_id, None)
             return
@@ -159,9 +163,10 @@ class Scheduler:
         heapq.heappush(self._heap, (start, row.job_id, slot))
 
 
-def _coming(row: ScheduleRow, after: datetime) -> tuple[datetime | None, datetime | None]:
-    """The next slot after an instant and its jittered start."""
-    slot = cron.next_slot(cron.parse(row.expression, row.timezone), after)
-    if slot is None:
-        return None, None
-    return slot, cron.jittered(row.job_id, slot, row.jitter_seconds)
+def _next_slot(expression: str, timezone: str, after: datetime) -> datetime | None:
+    return cron.next_slot(cron.parse(expression, timezone), after)
+
+
+def _starting(row: ScheduleRow, slot: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """A slot and its jittered start."""
+    return slot, None if slot is None else cron.jittered(row.job_id, slot, row.jitter_seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -62,12 +64,16 @@ def create_app(service: Service, metrics: Metrics, access: Access) -> FastAPI:
 
 
 def _description(app: FastAPI) -> APIRouter:
-    """`/openapi.json`, written once: describing the whole API takes longer than the loop has."""
-    content = encode(app.openapi())
+    """`/openapi.json`, written once, when it is first asked for, and not on the loop: describing
+    the whole API takes a tenth of a second, which no start has to wait for."""
     router = APIRouter()
+
+    @cache
+    def content() -> bytes:
+        return encode(app.openapi())
 
     @router.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        return tagged(request, content, "application/json")
+        return tagged(request, await asyncio.to_thread(content), "application/json")
 
     return router
