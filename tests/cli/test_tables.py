@@ -262,6 +262,37 @@ def test_a_source_in_trouble_is_said_with_its_condition() -> None:
     assert "not SourceReady (Because), 60m ago\n  the remote does not answer" in text
 
 
+def test_one_fault_is_said_once_and_shows_beside_failing_jobs() -> None:
+    conditions = [
+        condition("Ready", "False", "the last good revision keeps running: no ref"),
+        condition("SourceReady", "False", "no ref"),
+        condition("Stalled", "True", "no ref"),
+    ]
+    trouble = {**SOURCE, "healthy": False, "conditions": conditions}
+    text = tables.status_text(status(source=trouble, counts={**COUNTS, "failing": 1}), PAGE)
+    assert text.startswith("1 failing, the source needs attention · ")
+    assert text.count("no ref") == 1
+
+
+def test_what_the_prune_guard_holds_is_explained_once_and_not_under_each_job() -> None:
+    held = {**condition("Held", "True", "too many at once"), "reason": "PruneBlocked"}
+    blocked = condition("PruneBlocked", "True", "the commit deletes 7 of 7 jobs")
+    text = tables.status_text(
+        status(
+            attention=[job(conditions=[held]), job("other", conditions=[held])],
+            source={**SOURCE, "conditions": [blocked]},
+        ),
+        PAGE,
+    )
+    assert "too many at once" not in text
+    assert text.count("the commit deletes 7 of 7 jobs") == 1
+
+
+def test_invalid_files_come_with_the_command_that_lists_their_mistakes() -> None:
+    text = tables.status_text(status(counts={**COUNTS, "invalidFiles": 1}), PAGE)
+    assert "\n1 invalid file: `jobreconciler validate` lists every mistake\n" in text
+
+
 def test_before_anything_was_applied_status_says_so() -> None:
     nothing = {"revision": None, "healthy": False, "conditions": []}
     assert "no revision has been applied yet" in tables.status_text(status(source=nothing), PAGE)
@@ -314,6 +345,16 @@ def test_long_values_stand_below_each_other_within_the_width() -> None:
 def test_a_created_job_is_not_spelled_out_field_by_field() -> None:
     created = change(action="created", fields=[{"path": "meta", "old": None, "new": {"id": "a"}}])
     assert len(tables.changes_text([created], PAGE).splitlines()) == 2
+
+
+def test_a_deleted_job_is_not_spelled_out_either() -> None:
+    deleted = change(action="deleted", fields=[{"path": "meta", "old": {"id": "a"}, "new": None}])
+    assert len(tables.changes_text([deleted], PAGE).splitlines()) == 2
+
+
+def test_a_moved_job_says_where_it_is_now() -> None:
+    moved = change(action="moved", file="jobs.d/reports/nightly.yaml", fields=[])
+    assert tables.changes_text([moved], PAGE).endswith("\n  to jobs.d/reports/nightly.yaml")
 
 
 def test_a_commit_message_cannot_drive_the_terminal() -> None:

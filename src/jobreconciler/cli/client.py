@@ -193,19 +193,29 @@ def _in_our_words(hint: str) -> str:
         ("GET /api/v1/executions", "`jobreconciler history JOB`"),
     ):
         hint = hint.replace(path, said)
-    return hint
+    return _as_ours(hint)
+
+
+def _as_ours(sentence: str) -> str:
+    """`There is no job x.` as the command line writes it: behind `error:`, without the dot."""
+    begins_a_word = sentence[:1].isupper() and sentence[1:2].islower()
+    first = sentence[:1].lower() if begins_a_word else sentence[:1]
+    return first + sentence[1:].removesuffix(".")
 
 
 def _raised(status: int, problem: Mapping[str, Any], had_token: bool) -> Exception:
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    message = detail if isinstance(detail, str) else json.dumps(detail)
+    message = _as_ours(detail) if isinstance(detail, str) else json.dumps(detail)
     hint = _in_our_words(str(problem.get("hint") or ""))
     if status == 401:
-        known = "the token is unknown or revoked" if had_token else "no token was found"
+        # The API's own hint speaks of headers; here a token has other ways in.
+        ours = (
+            "give one with JOBRECONCILER_TOKEN or --token-file, or name the daemon's own "
+            "--state-dir; `jobreconciler token list` shows which there are"
+        )
         return Refused(
-            f"the daemon refuses access: {message} ({known})",
-            hint=hint
-            or "give one with JOBRECONCILER_TOKEN, --token-file, or the right --state-dir",
+            f"the daemon refuses access: {message}" + ("" if had_token else "; no token was found"),
+            hint=ours if not hint or "Authorization" in hint else hint,
         )
     if status == 403:
         return Refused(f"the daemon refuses access: {message}", hint=hint)

@@ -97,6 +97,11 @@ def error_line(error: Json) -> str:
     return f"{place}: error[{error['code']}]{where} {error['message']}{hint}"
 
 
+def _own_message(change: Json) -> bool:
+    """Whether it says more than its errors do, and than the last line does of a blocked plan."""
+    return bool(change["message"]) and not change["errors"] and change["reason"] != "PruneBlocked"
+
+
 def _change_lines(change: Json, page: Page) -> list[str]:
     sign, style = _SIGNS[change["action"]]
     where = change["file"]
@@ -112,7 +117,7 @@ def _change_lines(change: Json, page: Page) -> list[str]:
         lines += _field_lines(change["fields"], page)
     for said in sentences(change):
         lines += page.below(said)
-    if change["message"] and not change["errors"]:
+    if _own_message(change):
         lines += page.below(change["message"])
     for error in change["errors"]:
         lines += page.below(error_line(error))
@@ -181,7 +186,7 @@ def _markdown_row(change: Json) -> str:
 def _details(change: Json) -> str:
     lines = [f"- {code(said)}" for said in sentences(change)]
     lines += [f"- {code(error_line(error))}" for error in change["errors"]]
-    if change["message"] and not change["errors"]:
+    if _own_message(change):
         lines.append(f"- {code(change['message'])}")
     if change["fields"] and change["action"] not in {"create", "restore", "delete"}:
         lines += ["", "| field | old | new |", "|---|---|---|"]

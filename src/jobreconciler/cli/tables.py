@@ -61,6 +61,14 @@ def took(execution: Json, now: datetime) -> str:
     return span(((ended or now) - began).total_seconds())
 
 
+_MISSED = {
+    "catch_up_none": "never ran (catchUp: none)",
+    "catch_up_latest": "a later run stood for them (catchUp: latest)",
+    "catch_up_limit": "only the newest 100 ran (catchUp: all)",
+    "deadline_exceeded": "could not start within startingDeadlineSeconds",
+}
+
+
 def why(execution: Json) -> str:
     """What there is to say about an execution beyond its status; empty when all is well."""
     parts = ["dry run"] if execution["dryRun"] else []
@@ -68,8 +76,8 @@ def why(execution: Json) -> str:
     if missed:
         slots = count(missed["count"], "slot")
         between = missed["from"] if missed["count"] == 1 else f"{missed['from']} to {missed['to']}"
-        parts.append(f"{slots} ({between}): {missed['reason']}")
-    if execution["error"]:
+        parts.append(f"{slots} ({between}): {_MISSED.get(missed['reason'], missed['reason'])}")
+    elif execution["error"]:
         parts.append(str(execution["error"]))
     elif execution["signal"]:
         parts.append(f"ended by signal {execution['signal']}")
@@ -198,8 +206,10 @@ def changes_text(changes: Sequence[Json], page: Page) -> str:
         head += f" {page.styled(change['action'], _ACTIONS.get(change['action'], 'plain'))}"
         head += f" {page.styled(change['jobId'], 'bold')} {page.ago(change['appliedAt'])}"
         lines = [head, *page.below(_who(change), "  ")]
+        if change["action"] == "moved":
+            lines += page.below(f"to {change['file']}", "  ")
         for item in change["fields"]:
-            if item["old"] is not None or change["action"] not in {"created", "restored"}:
+            if not _is_whole(change, item):
                 lines += field_lines(item, page, "  ")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -214,6 +224,12 @@ _ACTIONS: dict[str, Style] = {
     "healed": "warn",
     "migrated": "dim",
 }
+
+
+def _is_whole(change: Json, item: Json) -> bool:
+    """The whole config of a job that came or went says nothing that its file does not."""
+    came = item["old"] is None and change["action"] in {"created", "restored"}
+    return came or (item["new"] is None and change["action"] == "deleted")
 
 
 def _who(change: Json) -> str:
@@ -249,6 +265,9 @@ def status_text(status: Json, page: Page) -> str:
     for title, jobs in (("Needs attention", status["attention"]), ("Running", status["running"])):
         if jobs:
             text += ["", page.styled(title, "bold"), _attention(jobs, page)]
+    if counts["invalidFiles"]:
+        files = count(counts["invalidFiles"], "invalid file")
+        text += ["", *page.below(f"{files}: `jobreconciler validate` lists every mistake", "")]
     text += ["", page.styled("Source", "bold"), _source_text(source, page)]
     return "\n".join(text)
 
@@ -268,10 +287,10 @@ def _headline(counts: Json, source: Json, page: Page) -> str:
         f"{counts['queued']:,} waiting",
     ]
     line = ", ".join(good)
+    if not source["healthy"]:
+        bad.append("the source needs attention")
     if bad:
         return page.styled(", ".join(bad), "bad") + " · " + line
-    if not source["healthy"]:
-        return page.styled("the source needs attention", "bad") + f" · {line}"
     return page.styled("all well", "good") + f" · {line}"
 
 
@@ -301,7 +320,10 @@ def _remarks(job: Json) -> list[str]:
     remarks += [
         condition["message"]
         for condition in job["conditions"]
-        if condition["status"] == "True" and condition["type"] in {"Held", "Late", "Overrunning"}
+        if condition["status"] == "True"
+        and condition["type"] in {"Held", "Late", "Overrunning"}
+        # What holds many jobs at once is said once, below the source.
+        and condition["reason"] != "PruneBlocked"
     ]
     return [remark for remark in remarks if remark]
 
@@ -326,9 +348,14 @@ def _source_text(source: Json, page: Page) -> str:
 def _conditions(source: Json, page: Page) -> list[str]:
     """Conditions worth a line: what is wrong, or what a person has to decide."""
     lines = []
+    said = set()
     for condition in source.get("conditions", ()):
         fine = ("SourceReady", "True"), ("Ready", "True"), ("Stalled", "False")
         quiet = ("PruneBlocked", "False"), ("Reconciling", "False"), ("Reconciling", "True")
-        if (condition["type"], condition["status"]) not in (*fine, *quiet):
+        # One fault shows in several conditions; the first of them says it in full.
+        if (condition["type"], condition["status"]) not in (*fine, *quiet) and (
+            condition["reason"] not in said
+        ):
+            said.add(condition["reason"])
             lines += ["", *_condition_lines(condition, page)]
     return lines

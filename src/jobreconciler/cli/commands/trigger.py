@@ -85,5 +85,8 @@ def _await(client: Client, execution: Json, output: str) -> int:
         drawn = page()
         verdict = styled(ended["status"], "good" if fine else "bad")
         said = why(ended)
-        note(f"{verdict} after {took(ended, drawn.now)}" + (f": {said}" if said else ""))
+        note(
+            f"{verdict} after {took(ended, drawn.now)}"
+            + (f"{' · ' if fine else ': '}{said}" if said else "")
+        )
     return FINE if fine else NO
