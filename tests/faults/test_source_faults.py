@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from loops.world import World, job_file
 
@@ -78,13 +79,17 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_last_good_state_keeps_running_and_says_why(world: World, name: str) -> None:
+def test_the_last_good_state_keeps_running_and_says_why(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cause, reasons = FAULTS[name]
     applied = world.commit(a=job_file("a"))
     world.reconcile()
     cause(world)
-    with capture_logs() as logs:
-        result = world.reconcile()
+    logs = LogCapture()
+    said = structlog.wrap_logger(None, processors=[logs])
+    monkeypatch.setattr("jobreconciler.loops.reconcile.log", said)
+    result = world.reconcile()
     assert result.result == "failed"
     assert result.error is not None and result.error.reason in reasons
     assert result.error.hint, "an error says what to do"
@@ -94,7 +99,7 @@ def test_the_last_good_state_keeps_running_and_says_why(world: World, name: str)
     assert world.condition("Ready") == ("False", result.error.reason)
     assert world.condition("SourceReady") == ("False", result.error.reason)
     assert world.figure("reconcile_total", result="failed") == 1
-    (line,) = [entry for entry in logs if entry["event"] == "reconcile_failed"]
+    (line,) = [entry for entry in logs.entries if entry["event"] == "reconcile_failed"]
     assert line["reason"] == result.error.reason
 
 

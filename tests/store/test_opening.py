@@ -14,6 +14,7 @@ import pytest
 from jobreconciler import __version__
 from jobreconciler.errors import JobReconcilerError, NotFound, Refused, Stalled
 from jobreconciler.store.engine import locate
+from jobreconciler.store.migrations import HEAD
 from jobreconciler.store.opening import open_store
 
 from .conftest import Place
@@ -86,7 +87,7 @@ def test_a_store_of_a_later_version_is_refused_by_name(
         with pytest.raises(Refused) as caught:
             place.open(**given)
     finally:
-        place.sql("UPDATE alembic_version SET version_num = '0002'")
+        place.sql(f"UPDATE alembic_version SET version_num = '{HEAD}'")
         place.sql(f"UPDATE store_meta SET program_version = '{__version__}'")
     assert "written by jobreconciler 9.8.7 (schema 0999)" in caught.value.message
     assert f"this is {__version__}" in caught.value.message

@@ -64,8 +64,8 @@ def _declared(store: Store, source: Source, loader: Loader, row: IndexRow) -> De
     if missing:
         contents = {**contents, **source.read(missing)}
     defaults = Entry("_defaults.yaml", row.defaults_blob) if row.defaults_blob else None
-    (file,) = loader.load([Entry(row.path, row.blob)], contents, defaults)
-    return file.job
+    files = loader.load([Entry(row.path, row.blob)], contents, defaults)
+    return next((file.job for file in files if file.path == row.path), None)
 
 
 def _provenance(source: Source, state: SourceState) -> Provenance:

@@ -263,3 +263,62 @@ tokens = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
 )
+
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("id", Counter, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("target", Key, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("lifted_at", BigInteger),
+    Column("lifted_by", Text),
+)
+
+dependency_releases = Table(
+    "dependency_releases",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    Column("upstream_id", Key, primary_key=True),
+    Column("execution_id", Key, nullable=False),
+    Column("released_at", BigInteger, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("scope", Key, primary_key=True),
+    Column("key", Key, primary_key=True),
+    Column("execution_id", Key, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Index(None, "received_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("job_id", Key, nullable=False),
+    Column("execution_id", Key),
+    Column("event", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("error", Text),
+    Index(None, "next_at"),
+)
+
+notified = Table(
+    "notified",
+    metadata,
+    Column("job_id", Key, primary_key=True),
+    Column("event", Key, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)

@@ -3,5 +3,5 @@
 Kept apart from Alembic's scripts so that opening a store needs no Alembic; a test compares them.
 """
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
