@@ -328,7 +328,8 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._stopped.wait()
 
 
 def _server(app: Any) -> _Server:

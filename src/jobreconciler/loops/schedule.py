@@ -78,7 +78,8 @@ class Scheduler:
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause())
+                async with asyncio.timeout(self._pause()):
+                    await self._wake.wait()
 
     def _pause(self) -> float:
         """Seconds to sleep: short enough to notice that the wall clock was set."""
