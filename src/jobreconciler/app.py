@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from jobreconciler.errors import NotFound, Refused
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.changes import index_row
 from jobreconciler.loops.reconcile import PassResult, Reconciler
-from jobreconciler.loops.selection import read_files, select
+from jobreconciler.loops.selection import Selection, read_files, select
 from jobreconciler.loops.verdicts import ReconcileOptions
 from jobreconciler.model.change import Plan
 from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source
@@ -158,64 +158,93 @@ class Planned:
 
 
 def plan_once(settings: Settings, against: str | None) -> Planned:
-    """What applying the ref would change: against the store (None), or against another ref."""
+    """What applying the ref would change: against the store (None), or against another ref.
+
+    `--ref` and `against` are branches, tags or commit ids, also with `~n`.
+    """
     loader = make_loader()
-    source = make_source(settings)
+    source = make_source(settings.model_copy(update={"ref": None}))
     try:
-        if against is not None:
-            base = make_source(settings.model_copy(update={"ref": against, "working_tree": False}))
-            try:
-                applied, index, old = _stored_as_of(base, loader, settings)
-            finally:
-                base.close()
-        else:
-            applied, index, old = _stored_live(settings)
-        revision = source.resolve()
-        selection = select(source, index, revision, None, settings.jobs_dir)
+        stored = (
+            _stored_live(settings)
+            if against is None
+            else _stored_as_of(source, _revision(source, against), loader, settings)
+        )
+        revision = _revision(source, settings.ref)
+        selection = select(source, stored.index, revision, None, settings.jobs_dir)
         files = read_files(source, loader, selection)
+        desired = Desired(revision, stored.revision, tuple(files), selection.gone)
+        rules = Rules(settings.environment, settings.atomic)
+        plan = make_plan(desired, stored.index, rules)
+        if plan.blocked is not None and _allowed(source, stored, selection):
+            plan = make_plan(desired, stored.index, replace(rules, allow_prune=True))
     finally:
         source.close()
-    desired = Desired(revision, applied, tuple(files), selection.gone)
-    plan = make_plan(desired, index, Rules(settings.environment, settings.atomic))
     new = {
         change.job_id: json.loads(change.desired.config)
         for change in plan.changes
         if change.desired is not None
     }
-    return Planned(plan, old(plan), new)
+    return Planned(plan, stored.configs(plan), new)
 
 
-OldConfigs = Callable[[Plan], Mapping[str, dict[str, Any]]]
+def _revision(source: Source, name: str | None) -> str:
+    """The commit that `name` means; what the source follows where none is given."""
+    followed = source.resolve()
+    return followed if name is None else source.lookup(name)
 
 
-Compared = tuple[str | None, JobIndex, OldConfigs]
-"""The revision a plan starts from (None before anything is applied), its jobs, their configs."""
+def _allowed(source: Source, stored: Stored, selection: Selection) -> bool:
+    """Whether a reconcile would let this prune pass: approved, or asked for by a trailer."""
+    if stored.approved(selection.revision):
+        return True
+    paths = selection.gone | {entry.path for entry in selection.entries}
+    history = source.history(stored.revision, selection.revision, paths)
+    tip = source.commit(selection.revision)
+    return any(provenance.allows_prune(commit.message) for commit in (tip, *history.commits))
 
 
-def _stored_as_of(base: Source, loader: Loader, settings: Settings) -> Compared:
-    """The state that `base` would have left behind, had all of its valid files been applied."""
-    revision = base.resolve()
-    selection = select(base, JobIndex(), revision, None, settings.jobs_dir)
-    files = read_files(base, loader, selection)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a plan starts from: a revision (None before anything is applied) and its jobs."""
+
+    revision: str | None
+    index: JobIndex
+    configs: Callable[[Plan], Mapping[str, dict[str, Any]]]
+    approved: Callable[[str], bool] = lambda _: False
+
+
+def _stored_as_of(source: Source, revision: str, loader: Loader, settings: Settings) -> Stored:
+    """The state that `revision` would have left behind, had all of its valid files been applied."""
+    selection = select(source, JobIndex(), revision, None, settings.jobs_dir)
+    files = read_files(source, loader, selection)
     plan = make_plan(Desired(revision, None, tuple(files)), JobIndex(), Rules(settings.environment))
     jobs = {change.job_id: change.desired for change in plan.changes if change.desired is not None}
+
+    def configs(made: Plan) -> dict[str, dict[str, Any]]:
+        ids = [change.job_id for change in made.changes if change.job_id in jobs]
+        return {job_id: json.loads(jobs[job_id].config) for job_id in ids}
+
     index = JobIndex({job_id: index_row(job) for job_id, job in jobs.items()})
-    return revision, index, lambda plan: {
-        change.job_id: json.loads(jobs[change.job_id].config)
-        for change in plan.changes
-        if change.job_id in jobs
-    }
+    return Stored(revision, index, configs)
 
 
-def _stored_live(settings: Settings) -> Compared:
+def _stored_live(settings: Settings) -> Stored:
     try:
         store = open_store(settings, read_only=True)
     except NotFound:
-        return None, JobIndex(), lambda _: {}
+        return Stored(None, JobIndex(), lambda _: {})
     try:
         state = store.source_state()
         index = JobIndex(store.index())
         configs = store.configs(list(index.by_path.values()))
+        observed = state.observed_revision if state is not None else None
+        approved = observed is not None and store.approved(observed)
     finally:
         store.close()
-    return state.revision if state is not None else None, index, lambda _: configs
+    return Stored(
+        state.revision if state is not None else None,
+        index,
+        lambda _: configs,
+        lambda revision: approved and revision == observed,
+    )

@@ -90,6 +90,9 @@ class Source(Protocol):
     def resolve(self) -> str:
         """The full id of the commit the ref names now. For a remote: after one look at it."""
 
+    def lookup(self, name: str) -> str:
+        """The full id of the commit a branch, tag or (short) id names. Raises NotFound, Refused."""
+
     def snapshot(self, revision: str) -> Snapshot: ...
 
     def diff(self, base: str, revision: str) -> TreeDiff | None:

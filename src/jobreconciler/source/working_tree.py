@@ -73,6 +73,10 @@ class WorkingTreeSource:
         self._files: dict[str, _File] = {}
         self._states: dict[str, _State] = {}
 
+    def lookup(self, name: str) -> str:
+        """See `Source.lookup`: a commit, not what lies around it uncommitted."""
+        return self._commits.lookup(name)
+
     def resolve(self) -> str:
         with self._lock:
             head = self._head()
