@@ -75,7 +75,7 @@ def test_a_hold_names_the_place_to_mend() -> None:
 
 def test_a_held_file_that_disables_its_job_points_to_suspend() -> None:
     problem = Problem(
-        "jobs.d/a.yaml", 3, 7, "payload.isEnabled", "wrong_type", "expected true or false"
+        "jobs.d/a.yaml", 3, 7, "payload.isEnabled", "disable_held", "this file disables its job"
     )
     change = Change("hold", "a", "jobs.d/a.yaml", problems=(problem,), reason="InvalidFile")
     assert "jobreconciler suspend" in hold_condition(change, NOW).message

@@ -402,3 +402,15 @@ def test_a_folder_that_becomes_a_link_holds_the_jobs_below_it(world: World) -> N
     assert world.reconcile().result == "held"
     assert world.jobs() == {"a": 1, "b": 1, "c": 1}
     assert world.held() == {"a": "InvalidFile", "b": "InvalidFile"}
+
+
+def test_an_invalid_file_that_disables_its_job_says_so_loudly(world: World) -> None:
+    world.commit(a=job_file("a"))
+    world.reconcile()
+    world.commit(a=job_file("a", isEnabled="false", priority="high"))
+    result = world.reconcile()
+    assert world.held() == {"a": "InvalidFile"}
+    assert result.plan is not None
+    codes = [problem.code for problem in result.plan.problems]
+    assert "disable_held" in codes
+    assert "jobreconciler suspend" in world.store.held()["a"].message

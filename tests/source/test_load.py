@@ -406,3 +406,21 @@ def test_the_version_changes_with_the_types() -> None:
             return load_job_types().get(name)
 
     assert YamlLoader(Fewer()).version != LOADER.version  # type: ignore[arg-type]
+
+
+def test_an_invalid_file_that_disables_its_job_says_that_the_job_goes_on() -> None:
+    text = VALID.replace("payload:\n", "payload:\n  isEnabled: false\n  priority: high\n")
+    (file,) = load_files({"jobs.d/a.yaml": text})
+
+    told = next(one for one in file.problems if one.code == "disable_held")
+    assert text.splitlines()[told.line - 1][told.column - 1 :] == "false"
+    assert "jobreconciler suspend" in told.hint
+
+
+def test_a_valid_file_may_disable_its_job() -> None:
+    (file,) = load_files(
+        {"jobs.d/a.yaml": VALID.replace("payload:\n", "payload:\n  isEnabled: false\n")}
+    )
+
+    assert file.problems == ()
+    assert file.job is not None and not file.job.enabled

@@ -36,7 +36,7 @@ def hold_condition(change: Change, now: datetime) -> Condition:
 
 
 def _disables(change: Change) -> bool:
-    return any(problem.path == "payload.isEnabled" for problem in change.problems)
+    return any(problem.code == "disable_held" for problem in change.problems)
 
 
 def applied_conditions(

@@ -188,6 +188,8 @@ class YamlLoader:
         quick = Quick(value, *_positions(located))
         if problems:
             job_id = _id_of(value)
+            if _disables(value):
+                problems.append(_disable_held(entry.path, located, job_id))
             return DesiredFile(entry.path, entry.blob, None, tuple(problems), job_id, quick.id_at)
         return self._job(entry, quick, checked, base)
 
@@ -239,6 +241,25 @@ def _id_of(value: Any) -> str | None:
     meta = value.get("meta") if isinstance(value, dict) else None
     job_id = meta.get("id") if isinstance(meta, dict) else None
     return job_id if isinstance(job_id, str) and _ID.fullmatch(job_id) else None
+
+
+def _disables(value: Any) -> bool:
+    payload = value.get("payload") if isinstance(value, dict) else None
+    return isinstance(payload, dict) and payload.get("isEnabled") is False
+
+
+def _disable_held(path: str, located: Located, job_id: str | None) -> Problem:
+    """Said loudly: somebody wants this job to stop, and it will not."""
+    line, column = located.find(("payload", "isEnabled"))[0].value
+    return Problem(
+        path,
+        line,
+        column,
+        "payload.isEnabled",
+        "disable_held",
+        "this file disables its job, but it is invalid: the job goes on as it was last applied",
+        f"mend the other mistakes; `jobreconciler suspend {job_id or 'JOB'}` stops it at once",
+    )
 
 
 def _not_a_map(value: Any, expected: str) -> Finding:
