@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -68,6 +68,10 @@ class StrictModel(BaseModel):
         hide_input_in_errors=True,
         json_schema_serialization_defaults_required=False,
     )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself: it is frozen. pydantic would copy a default that holds a dict for each file."""
+        return self
 
 
 def _whole(value: Any) -> Any:
