@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint soak bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -40,6 +40,9 @@ lint: $(VENV)/.test ## ruff, mypy --strict, import-linter, stale schemas
 	@echo "· mypy --strict";   $(BIN)/mypy
 	@echo "· import contract"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "· schemas";         $(BIN)/jobreconciler schema --check
+
+soak: $(VENV)/.test ## Kill the daemon hundreds of times (SOAK_KILLS=N, SOAK_SEED=N)
+	@SOAK_KILLS=$${SOAK_KILLS:-200} $(BIN)/python -m pytest tests/faults/test_kill.py
 
 bench: $(VENV)/.bench ## Print every figure beside its floor and its peers
 	@$(BIN)/python -m bench
