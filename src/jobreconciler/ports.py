@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from jobreconciler.core.dependency import Ended
     from jobreconciler.model.change import (
         AppliedChange,
         ChangelogRow,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jobreconciler.model.desired import Commit, DesiredFile, DesiredJob, Entry
     from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome
     from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
+    from jobreconciler.model.notice import Message, Notice, Occurrence
     from jobreconciler.model.problem import Problem
     from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Live, Page, SourceState
 
@@ -291,6 +293,24 @@ class DriftedRow:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A name that a sender gave a request, within `scope`. `since`: older ones don't count."""
+
+    scope: str
+    key: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A job that waits for others. `live`: declared and enabled."""
+
+    job_id: str
+    upstream: tuple[str, ...]
+    live: bool
+
+
 class Store(Protocol):
     # reads: configs
     def index(self) -> dict[str, IndexRow]: ...
@@ -313,7 +333,18 @@ class Store(Protocol):
     def drifted(self) -> list[DriftedRow]: ...
     def approved(self, revision: str) -> bool: ...
 
+    def dependents(self, job_ids: Collection[str] | None = None) -> list[Dependent]:
+        """Jobs that wait for others; all, or those among these ids."""
+
+    def upstream_outcomes(
+        self, job_id: str, upstream: Sequence[str]
+    ) -> tuple[dict[str, Ended], dict[str, str]]:
+        """Each upstream's latest outcome, and up to which execution releases used them up."""
+
     # reads: history
+    def seen(self, delivery: Delivery) -> str | None:
+        """The execution that this delivery released before."""
+
     def execution(self, execution_id: str) -> Execution | None: ...
     def executions(
         self,
@@ -340,10 +371,32 @@ class Store(Protocol):
     def approve(self, revision: str, actor: str, at: datetime) -> Future[None]: ...
 
     # writes: executions
-    def release(self, execution: Execution, config: Mapping[str, Any]) -> Future[bool]:
+    def release(
+        self, execution: Execution, config: Mapping[str, Any], *, told: Occurrence | None = None
+    ) -> Future[bool]:
         """Insert a queued (or finished, for skipped and missed) execution, pin its config, and
         move the job's watermark to its slot, or to its missed slots' last. False: that slot was
-        already handled, nothing was written."""
+        already handled, nothing was written. `told` is told of in the same transaction."""
+
+    def release_once(
+        self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]
+    ) -> Future[str]:
+        """Release it unless one of the deliveries was seen before. The id of the execution that
+        stands for them: this one's, or the first one's, and then nothing was written."""
+
+    def release_dependent(
+        self,
+        execution: Execution,
+        config: Mapping[str, Any],
+        before: Mapping[str, str],
+        after: Mapping[str, str],
+    ) -> Future[bool]:
+        """Release it and use up its upstreams' outcomes, from `before` to `after` (executions by
+        upstream). False: another release used them up meanwhile, nothing was written."""
+
+    def settle_dependency(self, job_id: str, upstream: Sequence[str]) -> Future[None]:
+        """Owe nothing to what ended before the job waited for it: upstreams that are new to the
+        job count from the job's last change on, others are forgotten; all, where none is named."""
 
     def observed(self, job_ids: Collection[str] | None) -> Future[None]:
         """The schedule loop now acts on the stored generation of these jobs; None: of all."""
@@ -351,8 +404,16 @@ class Store(Protocol):
     def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
         """queued → running. False where it was no longer queued."""
 
-    def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
-        """running → the outcome's status, with the job's last-run figures. False if not running."""
+    def finish(
+        self,
+        execution_id: str,
+        attempt: int,
+        outcome: Outcome,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        """running → the outcome's status, with the job's last-run figures. False if not running.
+        `told` is told of in the same transaction."""
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
@@ -361,12 +422,44 @@ class Store(Protocol):
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
 
+    # notifications
+    def tell(self, occurrence: Occurrence) -> Future[int]:
+        """Write the notices it leads to (core/notices.py decides); how many they are."""
+
+    def calm(self, job_id: str, events: Collection[str]) -> Future[bool]:
+        """These states of a job (`late`, …) are over: their next beginning is told anew."""
+
+    def due_channels(self) -> dict[str, datetime]:
+        """Every channel with notices to send, and when its first is to be sent."""
+
+    def next_notice(self, channel: str, now: datetime) -> Notice | None: ...
+    def notice_delivered(self, notice_id: str, at: datetime) -> Future[bool]: ...
+    def notice_failed(self, notice_id: str, error: str, again: datetime | None) -> Future[bool]:
+        """Not sent; to be sent again at `again`, or never (None)."""
+
+    def lasting(self, event: str, before: datetime) -> list[str]:
+        """Jobs in a state that people were told of, but not since `before`."""
+
+    def forget_notices(self, before: datetime) -> Future[int]:
+        """Drop those made before it with which nothing is left to do."""
+
     # upkeep
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...
 
 
 # ---------------------------------------------------------------------------------- observation
+
+
+class Sender(Protocol):
+    """Sends messages. Implemented by observe/notify.py."""
+
+    def send(self, channel: Mapping[str, Any], message: Message) -> None:
+        """Blocks until the receiver took it. `channel` is its definition, as in the job file.
+
+        Raises Invalid (a secret is missing or no address), Transient. No error text ever holds
+        a secret or an address.
+        """
 
 
 class Observer(Protocol):
@@ -390,6 +483,9 @@ class Observer(Protocol):
     def slot_skipped(self, job_id: str, reason: str) -> None: ...
     def lateness(self, seconds: float) -> None: ...
     def loop_error(self, loop: str) -> None: ...
+    def notification(self, channel_type: str, result: str) -> None:
+        """`delivered`, `failed` (to be tried again) or `given_up`."""
+
     def running(self, count: int) -> None: ...
     def waiting(self, count: int) -> None: ...
     def jobs_changed(self) -> None:

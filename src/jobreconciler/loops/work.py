@@ -7,13 +7,14 @@ lose an attempt (found and recorded on restart) but never run one twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from jobreconciler.core import notices
 from jobreconciler.core.admission import at_release
 from jobreconciler.core.retry import RetryPolicy, retry_at
 from jobreconciler.errors import Invalid, JobReconcilerError
@@ -43,6 +44,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.admitting = True
+        self.on_notices: Callable[[], None] = _nobody_listens
 
     # ------------------------------------------------------------------ taking executions in
 
@@ -93,7 +95,10 @@ class Worker:
             finished_at=self._clock.now(),
             error=missed.reason,
         )
-        if await asyncio.wrap_future(self._store.release(execution, pinned.config)):
+        told = notices.of_missed(execution, pinned.config)
+        if await asyncio.wrap_future(self._store.release(execution, pinned.config, told=told)):
+            if told is not None:
+                self.on_notices()
             self._observer.slot_missed(pinned.job_id, missed.count)
             log.warning("missed", job=pinned.job_id, count=missed.count, reason=missed.reason)
 
@@ -276,9 +281,16 @@ class Worker:
                 self._wake.set()
                 self._say(held, outcome, again)
                 return
+        told = None
+        if held is not None:
+            told = notices.of_outcome(
+                held.execution, held.config, outcome, finished.attempt, held.started_at
+            )
         stored = await asyncio.wrap_future(
-            self._store.finish(finished.execution_id, finished.attempt, outcome)
+            self._store.finish(finished.execution_id, finished.attempt, outcome, told=told)
         )
+        if stored and told is not None:
+            self.on_notices()
         self._ended(finished.execution_id)
         if stored and held is not None:
             self._count(held, outcome)
@@ -318,6 +330,10 @@ class Worker:
 
     def counts(self) -> Mapping[str, int]:
         return {"running": len(self._flight.running), "queued": len(self._flight.line)}
+
+
+def _nobody_listens() -> None:
+    """Notices are in the store; who sends them looks there by itself, only later."""
 
 
 def _launch(held: Held) -> Launch:

@@ -139,6 +139,12 @@ class Metrics:
             _LATENESS_BUCKETS,
         )
 
+        self._notifications = self._counter(
+            "notifications_total",
+            "Attempts to send a notification: delivered, failed or given_up.",
+            ["channel_type", "result"],
+        )
+
     def _declare_http(self) -> None:
         self._requests = self._counter(
             "http_requests_total", "HTTP requests answered.", ["method", "route", "status"]
@@ -200,6 +206,9 @@ class Metrics:
 
     def loop_error(self, loop: str) -> None:
         self._errors.labels(loop).inc()
+
+    def notification(self, channel_type: str, result: str) -> None:
+        self._notifications.labels(channel_type, result).inc()
 
     def running(self, count: int) -> None:
         self._running.set(count)

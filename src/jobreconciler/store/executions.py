@@ -11,7 +11,8 @@ from typing import Any
 
 from jobreconciler.errors import NotFound
 from jobreconciler.model.execution import Attempt, Execution, Outcome
-from jobreconciler.store import tables
+from jobreconciler.model.notice import Occurrence
+from jobreconciler.store import outbox, tables
 from jobreconciler.store.execution_rows import execution_row, outcome_columns
 from jobreconciler.store.faults import is_foreign_key
 from jobreconciler.store.rows import micros, micros_or_none, storable, storable_or_none, to_json
@@ -89,7 +90,13 @@ class Pinned:
         self._digests.add(digest)
 
 
-def release(tx: Tx, execution: Execution, config: Mapping[str, Any], pinned: Pinned) -> bool:
+def release(
+    tx: Tx,
+    execution: Execution,
+    config: Mapping[str, Any],
+    pinned: Pinned,
+    told: Occurrence | None = None,
+) -> bool:
     """See ports.Store.release. Raises NotFound for a job that never was."""
     if not _claim(tx, execution):
         return False
@@ -103,6 +110,8 @@ def release(tx: Tx, execution: Execution, config: Mapping[str, Any], pinned: Pin
         raise
     if execution.status not in ("missed", "skipped"):
         tx.run(_POINT_TO, {"id": execution.id, "job_id": execution.job_id})
+    if told is not None:
+        outbox.tell(tx, told)
     return True
 
 
@@ -140,12 +149,16 @@ def start_attempt(tx: Tx, execution_id: str, attempt: Attempt) -> bool:
     return True
 
 
-def finish(tx: Tx, execution_id: str, attempt: int, outcome: Outcome) -> bool:
+def finish(
+    tx: Tx, execution_id: str, attempt: int, outcome: Outcome, told: Occurrence | None = None
+) -> bool:
     """The outcome becomes the execution's, and the job's figures unless it was a dry run."""
     row = {**outcome_columns(outcome), "id": execution_id, "attempt": attempt}
     if tx.run(_FINISH, row) == 0:
         return False
     tx.run(_END_ATTEMPT, row)
+    if told is not None:
+        outbox.tell(tx, told)
     tx.run(_FIGURES[outcome.status], row)
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import datetime
@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobreconciler.core import audit
+from jobreconciler.core.dependency import Ended
 from jobreconciler.errors import Refused
 from jobreconciler.model.change import ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.execution import Attempt, Execution, Outcome
 from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
+from jobreconciler.model.notice import Notice, Occurrence
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
-from jobreconciler.ports import ChangeSet, Clock, DriftedRow
+from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow
 from jobreconciler.store import (
     changelog,
     configs,
     execution_rows,
     executions,
     jobs,
+    outbox,
     reads,
     tokens,
+    triggers,
 )
 from jobreconciler.store.backup import backup
 from jobreconciler.store.engine import Database
@@ -115,7 +119,18 @@ class SqlStore:
     def approved(self, revision: str) -> bool:
         return self._read(reads.approved, revision)
 
+    def dependents(self, job_ids: Collection[str] | None = None) -> list[Dependent]:
+        return self._read(triggers.dependents, job_ids)
+
+    def upstream_outcomes(
+        self, job_id: str, upstream: Sequence[str]
+    ) -> tuple[dict[str, Ended], dict[str, str]]:
+        return self._read(triggers.outcomes, job_id, upstream)
+
     # ----------------------------------------------------------------------- reads: history
+
+    def seen(self, delivery: Delivery) -> str | None:
+        return self._read(triggers.seen, delivery)
 
     def execution(self, execution_id: str) -> Execution | None:
         return self._read(execution_rows.execution, execution_id)
@@ -171,8 +186,34 @@ class SqlStore:
 
     # ------------------------------------------------------------------- writes: executions
 
-    def release(self, execution: Execution, config: Mapping[str, Any]) -> Future[bool]:
-        return self.submit(lambda tx: executions.release(tx, execution, config, self._pinned))
+    def release(
+        self, execution: Execution, config: Mapping[str, Any], *, told: Occurrence | None = None
+    ) -> Future[bool]:
+        return self.submit(lambda tx: executions.release(tx, execution, config, self._pinned, told))
+
+    def release_once(
+        self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]
+    ) -> Future[str]:
+        return self.submit(
+            lambda tx: triggers.release_once(tx, execution, config, self._pinned, deliveries)
+        )
+
+    def release_dependent(
+        self,
+        execution: Execution,
+        config: Mapping[str, Any],
+        before: Mapping[str, str],
+        after: Mapping[str, str],
+    ) -> Future[bool]:
+        return self.submit(
+            lambda tx: triggers.release_dependent(
+                tx, execution, config, self._pinned, before, after
+            )
+        )
+
+    def settle_dependency(self, job_id: str, upstream: Sequence[str]) -> Future[None]:
+        at = micros(self._clock.now())
+        return self.submit(lambda tx: triggers.settle(tx, job_id, upstream, at))
 
     def observed(self, job_ids: Collection[str] | None) -> Future[None]:
         return self.submit(lambda tx: configs.observed(tx, job_ids))
@@ -180,8 +221,15 @@ class SqlStore:
     def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
         return self.submit(lambda tx: executions.start_attempt(tx, execution_id, attempt))
 
-    def finish(self, execution_id: str, attempt: int, outcome: Outcome) -> Future[bool]:
-        return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome))
+    def finish(
+        self,
+        execution_id: str,
+        attempt: int,
+        outcome: Outcome,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome, told))
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
@@ -192,6 +240,32 @@ class SqlStore:
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
+
+    # ----------------------------------------------------------------------- notifications
+
+    def tell(self, occurrence: Occurrence) -> Future[int]:
+        return self.submit(lambda tx: outbox.tell(tx, occurrence))
+
+    def calm(self, job_id: str, events: Collection[str]) -> Future[bool]:
+        return self.submit(lambda tx: outbox.calm(tx, job_id, events))
+
+    def due_channels(self) -> dict[str, datetime]:
+        return self._read(outbox.due_channels)
+
+    def next_notice(self, channel: str, now: datetime) -> Notice | None:
+        return self._read(outbox.next_notice, channel, now)
+
+    def notice_delivered(self, notice_id: str, at: datetime) -> Future[bool]:
+        return self.submit(lambda tx: outbox.delivered(tx, notice_id, at))
+
+    def notice_failed(self, notice_id: str, error: str, again: datetime | None) -> Future[bool]:
+        return self.submit(lambda tx: outbox.failed(tx, notice_id, error, again))
+
+    def lasting(self, event: str, before: datetime) -> list[str]:
+        return self._read(outbox.lasting, event, before)
+
+    def forget_notices(self, before: datetime) -> Future[int]:
+        return self.submit(lambda tx: outbox.forget(tx, before))
 
     # ------------------------------------------------------------------------------- tokens
 
