@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from jobreconciler.model.change import Plan
 from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source
 from jobreconciler.settings import Settings
 from jobreconciler.source import provenance
+from jobreconciler.source.child_loader import ChildLoader
 from jobreconciler.source.load import YamlLoader
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from jobreconciler.store.store import SqlStore
 
 GIT_TIMEOUT_SECONDS = 60.0
+MANY_FILES = 2_000
+"""From here on a one-shot command has help with loading: below, starting a child takes longer."""
 
 GitOperation = Callable[[str, str], None]
 
@@ -73,6 +77,12 @@ def _unobserved(_operation: str, _result: str) -> None:
 
 def make_loader(job_types: JobTypes | None = None) -> Loader:
     return YamlLoader(job_types if job_types is not None else load_job_types())
+
+
+def with_children(loader: Loader, *, worth_it: int, helping: bool) -> Loader:
+    """`loader`, but from `worth_it` files on child processes load them, or a part (`helping`)."""
+    command = (sys.executable, "-P", "-m", "jobreconciler.reader")
+    return ChildLoader(loader, command, worth_it=worth_it, helping=helping)
 
 
 def open_store(
@@ -137,10 +147,9 @@ def reconcile_once(settings: Settings, observer: Observer) -> PassResult:
     """One reconcile without a daemon. Raises Refused where a daemon holds the store."""
     store = open_store(settings)
     source = make_source(settings, observer.git_operation)
+    loader = with_children(make_loader(), worth_it=MANY_FILES, helping=True)
     try:
-        reconciler = make_reconciler(
-            settings, source, store, make_loader(), SystemClock(), observer
-        )
+        reconciler = make_reconciler(settings, source, store, loader, SystemClock(), observer)
         reconciler.heal()
         return reconciler.reconcile("apply", force=True)
     finally:

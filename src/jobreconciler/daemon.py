@@ -22,6 +22,7 @@ from jobreconciler.app import (
     make_reconciler,
     make_source,
     open_store,
+    with_children,
 )
 from jobreconciler.clock import SystemClock
 from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused
@@ -45,6 +46,8 @@ log = structlog.get_logger("jobreconciler")
 FIRST_RECONCILE_SECONDS = 10.0
 STOP_SECONDS = 5.0
 COLLECT_SECONDS = 600.0
+LOADED_HERE = 300
+"""From this many files on children load them: a thread of ours would make slots late meanwhile."""
 
 
 class Daemon:
@@ -65,7 +68,7 @@ class Daemon:
             settings,
             self.source,
             self.store,
-            make_loader(self.job_types),
+            with_children(make_loader(self.job_types), worth_it=LOADED_HERE, helping=False),
             self.clock,
             self.metrics,
         )

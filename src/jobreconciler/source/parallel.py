@@ -39,13 +39,13 @@ def load_many(
     try:
         with os.fdopen(source, "rb") as answer:
             first = loader.load(entries[:middle], contents, defaults)
-            packed = answer.read()
+            half = answer.read()
     finally:
         _, status = os.waitpid(child, 0)
     if status != 0:
         second = loader.load(entries[middle:], contents, defaults)
     else:
-        second = [_unpacked(one) for one in pickle.loads(packed)]
+        second = [unpacked(one) for one in pickle.loads(half)]
     # An invalid defaults file is reported by both halves.
     return first + [file for file in second if defaults is None or file.path != defaults.path]
 
@@ -67,13 +67,13 @@ def _answer(
     try:
         files = loader.load(entries, contents, defaults)
         with os.fdopen(sink, "wb") as answer:
-            pickle.dump([_packed(file) for file in files], answer, pickle.HIGHEST_PROTOCOL)
+            pickle.dump([packed(file) for file in files], answer, pickle.HIGHEST_PROTOCOL)
         status = 0
     finally:
         os._exit(status)
 
 
-def _packed(file: DesiredFile) -> tuple[Any, ...]:
+def packed(file: DesiredFile) -> tuple[Any, ...]:
     """Plain tuples: slotted dataclasses pickle ten times slower."""
     job = file.job
     return (
@@ -101,8 +101,9 @@ def _packed(file: DesiredFile) -> tuple[Any, ...]:
     )
 
 
-def _unpacked(packed: tuple[Any, ...]) -> DesiredFile:
-    path, blob, job, problems, job_id, id_at = packed
+def unpacked(plain: tuple[Any, ...]) -> DesiredFile:
+    """What `packed` was given."""
+    path, blob, job, problems, job_id, id_at = plain
     return DesiredFile(
         path,
         blob,
