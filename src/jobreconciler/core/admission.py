@@ -42,10 +42,13 @@ def at_release(
 ) -> Overlap:
     """What a newly released execution does, given its job's running and waiting ones.
 
+    A backfill was asked for slot by slot: none is dropped, and it stops nothing that runs.
     A webhook's payload matters, so `skip` queues it too when nothing of its job waits yet.
     """
     if active + waiting < max_concurrent:
         return "start"
+    if trigger == "backfill":
+        return "queue"
     if overlap == "replace":
         return "replace"
     if overlap == "queue" or trigger in ("manual", "webhook"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,8 @@ from jobreconciler.model.execution import Execution
 class Held:
     """One execution, the config it is pinned to, and how far it has got.
 
-    `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness.
+    `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
+    `stopped_for` is why somebody stops it.
     """
 
     execution: Execution
@@ -25,10 +27,15 @@ class Held:
     attempts: int = 0
     started_at: datetime | None = None
     pause: asyncio.TimerHandle | None = None
+    stopped_for: str | None = None
 
     @property
     def job_id(self) -> str:
         return self.execution.job_id
+
+    @property
+    def backfills(self) -> bool:
+        return self.execution.trigger.type == "backfill"
 
 
 class InFlight:
@@ -39,12 +46,18 @@ class InFlight:
         self.running: dict[str, Held] = {}
         self._known: dict[str, Held] = {}
         self._active: dict[str, int] = {}
+        self._backfills: Counter[str] = Counter()
 
     def get(self, execution_id: str) -> Held | None:
         return self._known.get(execution_id)
 
     def active(self, job_id: str) -> int:
         return self._active.get(job_id, 0)
+
+    def waiting(self, job_id: str) -> int:
+        """How many of the job wait. Backfills don't count: a hundred of them in line must not
+        keep the job's own slots from waiting behind the one that runs."""
+        return self.line.of_job(job_id) - self._backfills[job_id]
 
     def running_of(self, job_id: str) -> list[str]:
         """Ids of the job's running executions, oldest first (ids sort by time)."""
@@ -56,6 +69,9 @@ class InFlight:
     def wait(self, held: Held, *, counted: bool = False) -> None:
         """Put it in the line. `counted`: it counts towards its job's limit already."""
         payload = held.config["payload"]
+        # Slots that are run later on purpose run one after another, whatever the limit is.
+        most = 1 if held.backfills else payload["limits"]["maxConcurrent"]
+        self._backfills[held.job_id] += held.backfills
         self._known[held.execution.id] = held
         held.pause = None
         self.line.add(
@@ -64,7 +80,7 @@ class InFlight:
                 held.job_id,
                 payload["priority"],
                 held.execution.queued_at,
-                payload["limits"]["maxConcurrent"],
+                most,
                 counted,
             )
         )
@@ -75,8 +91,13 @@ class InFlight:
         if waiting is None:
             return None
         held = self._known[waiting.execution_id]
+        self._left_line(held)
         self.run(held, counted=waiting.counted)
         return held
+
+    def _left_line(self, held: Held) -> None:
+        if held.backfills:
+            self._backfills[held.job_id] -= 1
 
     def run(self, held: Held, *, counted: bool = False) -> None:
         self._known[held.execution.id] = held
@@ -97,6 +118,8 @@ class InFlight:
         if held is None:
             return None
         was_waiting = self.line.discard(execution_id)
+        if was_waiting is not None:
+            self._left_line(held)
         ran = self.running.pop(execution_id, None) is not None
         resting = held.pause is not None
         if held.pause is not None:

@@ -7,7 +7,7 @@ lose an attempt (found and recorded on restart) but never run one twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ import structlog
 
 from jobreconciler.core import notices
 from jobreconciler.core.admission import at_release
+from jobreconciler.core.overrides import merged
 from jobreconciler.core.retry import RetryPolicy, retry_at
 from jobreconciler.errors import Invalid, JobReconcilerError
 from jobreconciler.loops.ids import new_execution_id
@@ -27,6 +28,9 @@ from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 log = structlog.get_logger("jobreconciler.work")
 
 LONGEST_STORE_PAUSE = 30.0
+
+Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
+"""Stores a new execution, if nothing that it stands for was released before."""
 
 
 class Worker:
@@ -45,6 +49,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
+        self.on_ended: Callable[[str], None] = _nobody_waits
 
     # ------------------------------------------------------------------ taking executions in
 
@@ -56,14 +61,18 @@ class Worker:
         due_at: datetime | None = None,
         dry_run: bool = False,
         retry_of: str | None = None,
+        write: Write | None = None,
     ) -> Execution | None:
-        """Store one execution and put it in the line. None: its slot was handled already."""
+        """Store one execution and put it in the line. None: its slot was handled already.
+
+        `write` stores it where more than the row has to be written in the same transaction.
+        """
         execution = self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of)
         limits = pinned.config["payload"]["limits"]
         choice = at_release(
             limits["overlap"],
             self._flight.active(pinned.job_id),
-            self._flight.line.of_job(pinned.job_id),
+            self._flight.waiting(pinned.job_id),
             limits["maxConcurrent"],
             trigger.type,
         )
@@ -75,7 +84,7 @@ class Worker:
                 finished_at=execution.queued_at,
                 error=f"overlap: {most} of it may run at once, and that many do",
             )
-        if not await asyncio.wrap_future(self._store.release(execution, pinned.config)):
+        if not await (write or self._write)(execution, pinned.config):
             return None
         if choice == "skip":
             self._observer.slot_skipped(pinned.job_id, "overlap")
@@ -85,6 +94,17 @@ class Worker:
             await self._replace_oldest(pinned.job_id)
         self._enqueue(Held(execution, pinned.config, due_at))
         return execution
+
+    async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
+        return await asyncio.wrap_future(self._store.release(execution, config))
+
+    async def skip(self, pinned: PinnedJob, trigger: Trigger, reason: str, write: Write) -> None:
+        """Record a trigger that starts nothing, for `reason`."""
+        made = self._new(pinned, trigger)
+        execution = replace(made, status="skipped", finished_at=made.queued_at, error=reason)
+        if await write(execution, pinned.config):
+            self._observer.slot_skipped(pinned.job_id, reason)
+            log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
 
     async def miss(self, pinned: PinnedJob, missed: Missed) -> None:
         """Record slots that nobody started."""
@@ -141,14 +161,19 @@ class Worker:
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
-        if execution_id in self._flight.running:
+        running = self._flight.running.get(execution_id)
+        if running is not None:
+            running.stopped_for = reason
             return await self._executor.stop(execution_id, "cancelled")
-        if self._flight.end(execution_id) is None:
+        held = self._flight.end(execution_id)
+        if held is None:
             return False
         self._wake.set()
-        return await asyncio.wrap_future(
+        cancelled = await asyncio.wrap_future(
             self._store.cancel_queued(execution_id, self._clock.now(), reason)
         )
+        self.on_ended(held.job_id)
+        return cancelled
 
     # ------------------------------------------------------------------------- starting up
 
@@ -265,6 +290,8 @@ class Worker:
     async def _finish(self, finished: Finished, retryable: bool) -> None:
         outcome = finished.outcome
         held = self._flight.get(finished.execution_id)
+        if held is not None and held.stopped_for and outcome.status == "cancelled":
+            outcome = replace(outcome, error=held.stopped_for)
         again = None
         if held is not None and retryable:
             policy = RetryPolicy.of(held.config)
@@ -295,6 +322,7 @@ class Worker:
         if stored and held is not None:
             self._count(held, outcome)
             self._say(held, outcome, None)
+            self.on_ended(held.job_id)
 
     def _rest(self, held: Held, until: datetime) -> None:
         """Back into the line at `until`; a wall clock that is set meanwhile moves nothing."""
@@ -336,9 +364,13 @@ def _nobody_listens() -> None:
     """Notices are in the store; who sends them looks there by itself, only later."""
 
 
+def _nobody_waits(_job_id: str) -> None:
+    """What was to follow an outcome is found again by whoever looks at the store."""
+
+
 def _launch(held: Held) -> Launch:
-    execution, config = held.execution, held.config
-    parameters = {**config["payload"]["parameters"], **execution.trigger.parameters}
+    execution = held.execution
+    config, parameters = merged(held.config, execution.trigger.parameters)
     return Launch(
         execution.id,
         execution.job_id,
