@@ -26,7 +26,7 @@ from jobreconciler.model.views import SourceState
 from jobreconciler.settings import Settings
 
 Status = Literal["ok", "warn", "fail"]
-OLDEST_GIT = (2, 25)
+OLDEST_GIT = (2, 31)
 LOW_SPACE_MIB, NO_SPACE_MIB = 1024, 64
 OLD_ZONES_YEARS = 2
 CLOCK_SLACK_SECONDS = 300
@@ -66,7 +66,7 @@ def _guarded(look: Look, settings: Settings, now: datetime) -> Iterator[Check]:
 def git(settings: Settings, now: datetime) -> Iterator[Check]:  # noqa: ARG001
     program = shutil.which("git")
     if program is None:
-        yield Check("git", "fail", "git is not on the PATH", "install git 2.25 or later")
+        yield Check("git", "fail", "git is not on the PATH", "install git 2.31 or later")
         return
     said = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=20, check=False
@@ -74,7 +74,7 @@ def git(settings: Settings, now: datetime) -> Iterator[Check]:  # noqa: ARG001
     version = said.removeprefix("git version ")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < OLDEST_GIT:
-        yield Check("git", "warn", f"{version} is old", "install git 2.25 or later")
+        yield Check("git", "warn", f"{version} is old", "install git 2.31 or later")
     else:
         yield Check("git", "ok", f"{version}, {program}")
 

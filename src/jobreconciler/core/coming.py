@@ -33,7 +33,7 @@ def coming_slots(
     while slot is not None and len(found) < count:
         remarks = [cron.slot_note(parsed, slot)]
         if jitter:
-            start = cron.jittered(job_id, slot, jitter)
+            start = cron.jittered(job_id, slot, jitter).replace(microsecond=0)
             remarks.append(f"starts at {views.instant(start)} (jitter)")
         note = "; ".join(remark for remark in remarks if remark)
         found.append(views.slot_json(slot, slot.astimezone(zone), note))
