@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jobreconciler.errors import Transient
-from jobreconciler.execute import frames
+from jobreconciler.execute import frames, processes
+from jobreconciler.execute.processes import LONGEST_ID
 
-_SERVER = Path(__file__).with_name("supervisor_server.py")
+_PROGRAMS = Path(__file__).with_name("supervisor_server.py")
+_PYTHON = Path(__file__).with_name("warm_server.py")
 _LOG = "supervisors.log"
 _READY_WITHIN = 30.0
 _ENDED_WITHIN = 3.0
@@ -118,13 +120,19 @@ class ServerConnection(asyncio.Protocol):
 
 
 async def connect(
-    state_dir: Path, on_end: Callable[[Any], None], on_gone: Callable[[Iterable[Any]], None]
+    state_dir: Path,
+    preload: Iterable[str] | None,
+    on_end: Callable[[Any], None],
+    on_gone: Callable[[Iterable[Any]], None],
 ) -> ServerConnection:
-    """Starts a server. Raises Transient where it does not come up."""
+    """Starts the server for programs, or the warm one that loads the modules in `preload`.
+
+    Raises Transient where it does not come up.
+    """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
-        process = await asyncio.to_thread(_spawn, theirs, state_dir / _LOG)
+        process = await asyncio.to_thread(_spawn, theirs, state_dir / _LOG, preload)
     except OSError as error:
         ours.close()
         raise Transient(
@@ -159,16 +167,28 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _spawn(theirs: socket.socket, log: Path) -> subprocess.Popen[bytes]:
-    soft = raise_descriptor_limit()
+def _spawn(
+    theirs: socket.socket, log: Path, preload: Iterable[str] | None
+) -> subprocess.Popen[bytes]:
+    arguments = [str(theirs.fileno()), str(raise_descriptor_limit())]
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"}
+    if preload is not None:
+        program = ["-I", str(_PYTHON)]
+        arguments += [
+            ",".join(preload),
+            *(str(Path(entry).absolute()) for entry in sys.path if entry),
+        ]
+        environment |= {processes.MARKER: " " * LONGEST_ID, "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+    else:
+        program = ["-I", "-S", str(_PROGRAMS)]
     with log.open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_SERVER), str(theirs.fileno()), str(soft)],
+            [sys.executable, *program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
             cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"},
+            env=environment,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )

@@ -82,7 +82,7 @@ class LocalExecutor:
         self._idle.set()
         self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
         self._connecting = asyncio.Lock()
-        self._server: ServerConnection | None = None
+        self._servers: dict[bool, ServerConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         raise_descriptor_limit()
@@ -108,7 +108,7 @@ class LocalExecutor:
                 if self._runs.setdefault(run.execution_id, run) is run:
                     self._watch(run)
                 return self._started(run)
-            server = await self._connected()
+            server = await self._connected(python=wanted["payload"] is not None)
             self._add(run)
             try:
                 run.pid, run.pid_started = await server.launch(wanted, run)
@@ -184,27 +184,47 @@ class LocalExecutor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for run in self._runs.values():
             self._unwatch(run)
-        if self._server is not None:
-            await self._server.close()
+        for server in self._servers.values():
+            await server.close()
         self._queue.put_nowait(None)
 
     # ---------------------------------------------------------------------------- the server
 
+    def _modules(self) -> list[str]:
+        """Where the job types are that run in Python."""
+        names = self._job_types.names()
+        return sorted({type(self._job_types.get(name)).__module__ for name in names})
+
     @property
     def server_pid(self) -> int | None:
         """Pid of the supervisor server, None where it is not running."""
-        server = self._server
+        return self._pid_of(python=False)
+
+    @property
+    def warm_server_pid(self) -> int | None:
+        """Pid of the server for Python jobs, None where it is not running."""
+        return self._pid_of(python=True)
+
+    def _pid_of(self, *, python: bool) -> int | None:
+        server = self._servers.get(python)
         return None if server is None or server.gone else server.pid
 
-    async def _connected(self) -> ServerConnection:
+    async def _connected(self, *, python: bool) -> ServerConnection:
+        """The server for programs or the warm one, started where it does not run."""
         async with self._connecting:
-            if self._server is not None and self._server.gone:
-                await self._server.close()
-                self._server = None
-            if self._server is None:
+            server = self._servers.get(python)
+            if server is not None and server.gone:
+                del self._servers[python]
+                await server.close()
+                server = None
+            if server is None:
                 self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._server = await connect(self._state_dir, self._has_ended, self._on_server_gone)
-            return self._server
+                preload = self._modules() if python else None
+                server = await connect(
+                    self._state_dir, preload, self._has_ended, self._on_server_gone
+                )
+                self._servers[python] = server
+            return server
 
     # ------------------------------------------------------------------------ watching the runs
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MARKER = "JOBRECONCILER_EXECUTION"
 """The variable every process of a run inherits; its value is the execution's id."""
+LONGEST_ID = 128
+"""Bytes; see spool.directory."""
 
 
 class Stat:
@@ -60,9 +62,9 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        children = _children(waiting.pop())
-        found += children
-        waiting += children
+        below = children(waiting.pop())
+        found += below
+        waiting += below
     return found
 
 
@@ -171,21 +173,22 @@ def _everyone() -> Iterator[Stat]:
                 yield found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Processes right below `pid`, zombies too."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return []
-    children: list[int] = []
+    found: list[int] = []
     for thread in threads:
         try:
-            children += map(int, _text(f"/proc/{pid}/task/{thread}/children").split())
+            found += map(int, _text(f"/proc/{pid}/task/{thread}/children").split())
         except FileNotFoundError:
             if os.path.exists("/proc/self/task") and not _kernel_lists_children():
-                return [found.pid for found in _everyone() if found.parent == pid]
+                return [one.pid for one in _everyone() if one.parent == pid]
         except OSError:
             continue
-    return children
+    return found
 
 
 def _kernel_lists_children() -> bool:

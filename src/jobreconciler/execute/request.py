@@ -5,7 +5,8 @@ argv, env, cwd, successExitCodes    what to start and how to judge its exit code
 timeoutSeconds, killGraceSeconds    TERM after the one, KILL after the other
 outputBytes, memoryBytes            caps; memoryBytes is null where there is none
 secrets                             values to mask in everything the job says
-payload                             for a Python job: what its runner reads, else null
+payload, reuse                      for a Python job: what its runner reads, else null; whether its
+                                    worker may take another run afterwards
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from jobreconciler.model.execution import Launch
 from jobreconciler.ports import ExecSpec, JobType
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_RUNNER = Path(__file__).with_name("runner.py")
 
 
 def build(
@@ -54,7 +54,7 @@ def build(
         found = _secrets_of(parameters, secrets)
         values += found.values()
         payload = _payload(launch, job_type, found)
-        spec = ExecSpec(argv=(sys.executable, "-I", str(_RUNNER)))
+        spec = ExecSpec(argv=("python",))
     limits = launch.config.get("payload", {}).get("limits", {})
     return {
         "directory": directory,
@@ -69,6 +69,7 @@ def build(
         "memoryBytes": _bytes(limits.get("memoryMiB")),
         "secrets": values,
         "payload": payload,
+        "reuse": getattr(parameters, "isolation", "worker") == "worker",
     }
 
 

@@ -1,7 +1,6 @@
-"""The child's side of a Python job: builds the JobContext, calls the type, tells how it went.
+"""One Python job in its worker: builds the JobContext, calls the type, tells how it went.
 
-Started by the supervisor as `python -I runner.py`. What to run comes from a file in memory
-(PAYLOAD_FD, see request.py), what to tell goes through the report descriptor.
+What to run is the payload (see request.py); what to tell goes through the report descriptor.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 REPORT_FD = 3
-PAYLOAD_FD = 4
 _TRACEBACK_FRAMES = 12
 _PROGRESS_INTERVAL = 0.1
 CANCELLED_CODE = 143
@@ -141,21 +139,3 @@ def _tell_failure(error: BaseException, report: int) -> None:
     message = str(error) if own_error else f"{name}: {error}" if str(error) else name
     line = json.dumps({"error": " ".join(message.split())}) + "\n"
     os.write(report, line.encode())
-
-
-def main() -> int:
-    with os.fdopen(PAYLOAD_FD, "rb") as file:
-        payload = json.loads(file.read())
-    known = set(sys.path)
-    sys.path[:] = [entry for entry in payload["sysPath"] if entry not in known] + sys.path
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    os.set_inheritable(REPORT_FD, False)
-    try:
-        return run(payload, REPORT_FD)
-    finally:
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPORT_FD = 3
-PAYLOAD_FD = 4
 _TO_DEFAULT = (
     signal.SIGPIPE,
     signal.SIGXFSZ,
@@ -27,25 +26,39 @@ _TO_DEFAULT = (
 )
 
 
+class Starter:
+    """Starts each run's program as a process of its own; warm.py has another of this shape."""
+
+    channel = -1
+    """A descriptor that is readable when a run ended whose process lives on; -1: there is none."""
+
+    def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
+        return start(request)
+
+    def has_ended(self) -> bool:
+        """Reads the channel. True where the run is over and its process waits for another."""
+        return False
+
+    def gone(self) -> None:
+        """The process has ended and was reaped."""
+
+    def dismiss(self) -> None:
+        """Ends a process that waits for a run."""
+
+
 def start(request: dict[str, Any]) -> tuple[int, int, int]:
     """Pid of the job, and the ends to read its output and its reports from.
 
     Input is this process's own (/dev/null), output and errors share one pipe, REPORT_FD is the
-    report's, PAYLOAD_FD a file in memory where the request has a payload. Changes this process's
-    working directory. Raises OSError or ValueError where the program cannot be started.
+    report's. Changes this process's working directory. Raises OSError or ValueError where the
+    program cannot be started.
     """
     environment: dict[str, str] = request["env"]
     os.chdir(request["cwd"])
     program = _find(request["argv"][0], environment.get("PATH", os.defpath))
-    output, write = _pipe()
-    report, tell = _pipe()
-    theirs = [write, tell]
-    if request.get("payload") is not None:
-        theirs.append(_in_memory(request["payload"]))
-    actions = [
-        (os.POSIX_SPAWN_DUP2, source, number)
-        for number, source in zip((1, REPORT_FD, PAYLOAD_FD), theirs, strict=False)
-    ]
+    output, write = pipe()
+    report, tell = pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_DUP2, tell, REPORT_FD)]
     try:
         with _Limit(request.get("memoryBytes")) as limit:
             pid = os.posix_spawn(
@@ -63,8 +76,8 @@ def start(request: dict[str, Any]) -> tuple[int, int, int]:
         os.close(report)
         raise
     finally:
-        for descriptor in theirs:
-            os.close(descriptor)
+        os.close(write)
+        os.close(tell)
     return pid, output, report
 
 
@@ -131,18 +144,8 @@ def failure(request: dict[str, Any], error: OSError | ValueError) -> tuple[int, 
     return 126, f"{program!r} could not be started: {error.strerror}"
 
 
-def _pipe() -> tuple[int, int]:
+def pipe() -> tuple[int, int]:
     """A pipe whose reading end does not block; the writing end is the job's and does."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     return read, write
-
-
-def _in_memory(text: str) -> int:
-    """A file that exists in memory only, at its beginning."""
-    descriptor = os.memfd_create("payload", os.MFD_CLOEXEC)
-    data = memoryview(text.encode())
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor

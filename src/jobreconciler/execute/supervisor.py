@@ -8,13 +8,12 @@ Standard library only.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import time
 
-from jobreconciler.execute import processes, spawn, spool
+from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
 from jobreconciler.execute.masking import Mask
 from jobreconciler.execute.reports import Reports
@@ -64,8 +63,10 @@ class Signals:
 class Supervisor:
     """Runs one attempt from claim to result."""
 
-    def __init__(self, request: dict[str, Any], signals: Signals) -> None:
+    def __init__(self, request: dict[str, Any], signals: Signals, starter: Any) -> None:
         self._request = request
+        self._starter: spawn.Starter = starter
+        self._lives_on = False
         self._run: str = request["directory"]
         self._signals = signals
         self._mask = Mask(request.get("secrets", ()))
@@ -105,6 +106,8 @@ class Supervisor:
             self._step()
         self._drain()
         self._conclude(started)
+        if self._lives_on and self._stopping:
+            self._starter.dismiss()
         os.chdir("/")
         os.close(self._output)
         os.close(self._report)
@@ -112,12 +115,14 @@ class Supervisor:
 
     def _start(self) -> None:
         """Raises OSError or ValueError where the program cannot be started."""
-        self._job, self._output, self._report = spawn.start(self._request)
+        self._job, self._output, self._report = self._starter.start(self._request)
         found = processes.stat(self._job)
         if found is not None:
             spool.name_job(self._run, found.pid, found.started)
         for descriptor in (self._signals.wake, self._output, self._report):
             self._poll.register(descriptor, select.POLLIN)
+        if self._starter.channel >= 0:
+            self._poll.register(self._starter.channel, select.POLLIN)
 
     # --------------------------------------------------------------------------------- running
 
@@ -126,6 +131,8 @@ class Supervisor:
         for descriptor, _ in self._poll.poll(self._timeout(now)):
             if descriptor == self._signals.wake:
                 os.read(descriptor, 512)
+            elif descriptor == self._starter.channel:
+                self._hear(descriptor)
             elif not self._read(descriptor):
                 self._poll.unregister(descriptor)
         self._reap()
@@ -158,6 +165,12 @@ class Supervisor:
             self._capture.write(self._mask.feed(data))
         return bool(data)
 
+    def _hear(self, channel: int) -> None:
+        if self._starter.has_ended():
+            self._job_status, self._lives_on = 0, True
+        else:
+            self._poll.unregister(channel)
+
     def _reap(self) -> None:
         """Collects ended children, the job's orphans among them (this is their subreaper)."""
         while True:
@@ -167,9 +180,13 @@ class Supervisor:
                 self._alone = True
                 return
             if pid == 0:
+                if self._lives_on:
+                    self._alone = processes.children(os.getpid()) == [self._job]
                 return
             if pid == self._job:
-                self._job_status = status
+                self._job_status = status if self._job_status is None else self._job_status
+                self._lives_on = False
+                self._starter.gone()
 
     def _over(self) -> bool:
         return bool(self._unkillable) or (self._job_status is not None and self._alone)
@@ -185,7 +202,7 @@ class Supervisor:
             self._begin_stop(now)
         elif now >= self._deadline:
             self._status = "timed_out"
-            self._error = f"timed out after {_number(self._request['timeoutSeconds'])} s"
+            self._error = f"timed out after {wording.number(self._request['timeoutSeconds'])} s"
             self._begin_stop(now)
         elif self._next_memory and now >= self._next_memory:
             self._next_memory = now + MEMORY_INTERVAL
@@ -245,9 +262,9 @@ class Supervisor:
     # ---------------------------------------------------------------------------- what it says
 
     def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        shown = "".join(f" {key}={_shown(value)}" for key, value in fields.items())
+        shown = "".join(f" {key}={wording.shown(value)}" for key, value in fields.items())
         text = " ".join(f"{message}{shown}".splitlines())
-        line = f"{_instant(time.time(), 3)} {level} {self._mask.text(text)}\n"
+        line = f"{wording.instant(time.time(), 3)} {level} {self._mask.text(text)}\n"
         self._capture.write(line.encode("utf-8", "replace"))
 
     def _note(self, text: str) -> None:
@@ -289,7 +306,7 @@ class Supervisor:
                 self._status, self._error = "succeeded", None
             else:
                 self._status = "failed"
-                self._error = self._reports.error or _why(code, number)
+                self._error = self._reports.error or wording.why(code, number)
         elif self._error is None:
             self._error = f"{self._status} while it ran"
         if self._unkillable:
@@ -315,8 +332,8 @@ class Supervisor:
             "exitCode": code,
             "signal": number,
             "error": self._mask.text(error) if error else None,
-            "startedAt": _instant(started, 6),
-            "finishedAt": _instant(time.time(), 6),
+            "startedAt": wording.instant(started, 6),
+            "finishedAt": wording.instant(time.time(), 6),
             "result": self._reports.result,
             "progress": self._reports.progress,
             "metrics": self._reports.metrics,
@@ -334,15 +351,6 @@ def _ending(status: int | None) -> tuple[int | None, int | None]:
     if os.WIFSIGNALED(status):
         return None, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), None
-
-
-def _why(code: int | None, number: int | None) -> str:
-    if number is None:
-        return f"exit code {code}"
-    try:
-        return f"killed by signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"killed by signal {number}"
 
 
 def _nothing(*_: object) -> None:
@@ -374,21 +382,3 @@ def _group(pid: int) -> int:
         return os.getpgid(pid)
     except OSError:
         return 0
-
-
-def _instant(epoch: float, digits: int) -> str:
-    """RFC 3339 in UTC with that many digits of a second."""
-    micros = round(epoch * 1_000_000)
-    seconds, fraction = divmod(micros, 1_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{fraction:06d}"[: 20 + digits] + "Z"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str) and value and not any(c in value for c in ' "=\n'):
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _number(value: Any) -> str:
-    return f"{float(value):g}"

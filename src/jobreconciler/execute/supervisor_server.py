@@ -22,11 +22,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobreconciler.execute import frames, processes, spool
+from jobreconciler.execute import frames, processes, spawn, spool
 from jobreconciler.execute.supervisor import HANDLED, Signals, Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -54,11 +55,21 @@ class Worker:
 
 
 class Server:
-    """Keeps the supervisors. `soft` is the descriptor limit that jobs are to have."""
+    """Keeps the supervisors. `soft` is the descriptor limit that jobs are to have.
 
-    def __init__(self, connection: int, soft: int) -> None:
+    `starter` makes what a supervisor starts jobs with, `idle` is how many seconds one waits for
+    work, `stay` how many the server itself does.
+    """
+
+    def __init__(
+        self, connection: int, soft: int, starter: Callable[[], Any], idle: float, stay: float
+    ) -> None:
         self._connection = connection
         self._soft = soft
+        self._starter = starter
+        self._idle_seconds = idle
+        self._stay_seconds = stay
+        self._last = time.monotonic()
         self._hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._hard, self._hard))
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -69,16 +80,27 @@ class Server:
         self._launches = frames.Unpacker()
 
     def serve(self) -> None:
-        """Returns when the daemon is gone."""
+        """Returns when the daemon is gone, or nothing was to be done for long."""
         frames.send(self._connection, frames.pack(0, {"ready": os.getpid()}))
         while True:
-            timeout = 1000 if self._idle else None
-            for descriptor, _ in self._poll.poll(timeout):
+            for descriptor, _ in self._poll.poll(self._timeout()):
                 if descriptor != self._connection:
                     self._hear(self._workers[descriptor])
                 elif not self._take():
                     return
             self._dismiss_old()
+            if not self._workers and time.monotonic() - self._last > self._stay_seconds:
+                return
+
+    def _timeout(self) -> float | None:
+        """Milliseconds until a supervisor, or the server, has waited long enough."""
+        if self._idle:
+            due = self._idle[0].since + self._idle_seconds
+        elif not self._workers and self._stay_seconds < float("inf"):
+            due = self._last + self._stay_seconds
+        else:
+            return None
+        return max(0.0, due - time.monotonic()) * 1000 + 1
 
     def _take(self) -> bool:
         """Reads launches. False at the end of the connection."""
@@ -109,7 +131,8 @@ class Server:
             self._tell(number, {"error": error.strerror or str(error)})
             return
         if pid == 0:
-            _be_supervisor(theirs.fileno(), body, (self._soft, self._hard), self._libc)
+            files = (self._soft, self._hard)
+            _be_supervisor(theirs.fileno(), body, files, self._libc, self._starter())
         found = processes.stat(pid)
         worker = Worker(ours.detach(), pid, found.started if found else 0)
         theirs.close()
@@ -130,6 +153,7 @@ class Server:
             said = b""
         launch, worker.launch = worker.launch, 0
         if launch:
+            self._last = time.monotonic()
             self._tell(launch, {"end": True})
         if not said or worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
             self._forget(worker)
@@ -138,7 +162,7 @@ class Server:
             self._idle.append(worker)
 
     def _dismiss_old(self) -> None:
-        while self._idle and time.monotonic() - self._idle[0].since > IDLE_SECONDS:
+        while self._idle and time.monotonic() - self._idle[0].since > self._idle_seconds:
             self._forget(self._idle.pop(0))
 
     def _forget(self, worker: Worker) -> None:
@@ -156,7 +180,9 @@ class Server:
             return
 
 
-def _be_supervisor(channel: int, body: bytes, files: tuple[int, int], libc: Any) -> None:
+def _be_supervisor(
+    channel: int, body: bytes, files: tuple[int, int], libc: Any, starter: Any
+) -> None:
     """The forked child's whole life; never returns."""
     code = 1
     request: dict[str, Any] = {}
@@ -173,10 +199,11 @@ def _be_supervisor(channel: int, body: bytes, files: tuple[int, int], libc: Any)
         while next_body is not None:
             request = json.loads(next_body)
             signals.idle = False
-            if not Supervisor(request, signals).run():
+            if not Supervisor(request, signals, starter).run():
                 break
             signals.idle = True
             next_body = _next()
+        starter.dismiss()
         code = 0
     except BaseException as error:
         _give_up(request, error)
@@ -216,12 +243,12 @@ def _give_up(request: dict[str, Any], error: BaseException) -> None:
         sys.stderr.write("no result could be written\n")
 
 
-def main() -> None:
+def serve(starter: Callable[[], Any], *, idle_seconds: float, stay_seconds: float) -> None:
     connection, soft = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(connection, False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
-    server = Server(connection, soft)
+    server = Server(connection, soft, starter, idle_seconds, stay_seconds)
     gc.collect()
     gc.disable()
     gc.freeze()
@@ -229,4 +256,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(spawn.Starter, idle_seconds=IDLE_SECONDS, stay_seconds=float("inf"))
