@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     )
     from jobreconciler.model.condition import Condition
     from jobreconciler.model.desired import Commit, DesiredFile, DesiredJob, Entry
-    from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome
+    from jobreconciler.model.execution import Attempt, Execution, Launch, Missed, Outcome
     from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
     from jobreconciler.model.notice import Message, Notice, Occurrence
     from jobreconciler.model.problem import Problem
+    from jobreconciler.model.suspension import Suspension, SuspensionScope
     from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Live, Page, SourceState
 
 
@@ -420,7 +421,30 @@ class Store(Protocol):
     ) -> Future[bool]:
         """running → queued until `not_before`, the attempt's outcome kept. False if not running."""
 
+    def skip_slots(
+        self, execution: Execution, config: Mapping[str, Any], since: datetime
+    ) -> Future[bool]:
+        """Like `release`, for slots that a stop which began at `since` keeps from starting: one
+        row for all of them, which grows. False: those slots were handled already."""
+
+    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
+        """queued → missed: its time was over before it could start. False if not queued."""
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
+
+    # operators' stops
+    def suspensions(self) -> tuple[Suspension, ...]:
+        """Those that hold now, oldest first."""
+
+    def remembered_suspensions(self) -> tuple[Suspension, ...]:
+        """Those that hold, and those that ended not long ago."""
+
+    def suspend(self, suspension: Suspension) -> Future[Suspension]:
+        """Store it in the place of one that holds for the same target, and in the changelog where
+        it is a job's own. Raises NotFound for a job that is not declared."""
+
+    def lift(self, scope: SuspensionScope, target: str, actor: str, at: datetime) -> Future[int]:
+        """How many held and were lifted."""
 
     # notifications
     def tell(self, occurrence: Occurrence) -> Future[int]:

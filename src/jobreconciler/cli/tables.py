@@ -223,6 +223,8 @@ _ACTIONS: dict[str, Style] = {
     "deleted": "bad",
     "healed": "warn",
     "migrated": "dim",
+    "suspended": "warn",
+    "resumed": "good",
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from jobreconciler.core.suspension import suspension_json
 from jobreconciler.model.change import ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.execution import Attempt, Execution, Missed, Trigger
@@ -119,7 +120,7 @@ def job_json(
         "conditions": [condition_json(condition) for condition in job.conditions],
         "lastExecution": None if last_execution is None else execution_json(last_execution),
         "nextSlot": instant_or_none(next_slot),
-        "suspension": None,
+        "suspension": None if job.suspension is None else suspension_json(job.suspension),
         "deletedAt": instant_or_none(job.deleted_at),
     }
 

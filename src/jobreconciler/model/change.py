@@ -18,6 +18,8 @@ LogAction = Literal[
     "restored",
     "healed",
     "migrated",
+    "suspended",
+    "resumed",
 ]
 
 

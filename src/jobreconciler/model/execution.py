@@ -28,7 +28,7 @@ TriggerType = Literal["schedule", "webhook", "manual", "dependency", "backfill"]
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Why an execution exists."""
+    """Why an execution exists. `override`: an operator starts it in spite of a suspension."""
 
     type: TriggerType
     slot: datetime | None = None
@@ -37,6 +37,7 @@ class Trigger:
     delivery_id: str | None = None
     upstream: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    override: bool = False
 
 
 @dataclass(frozen=True, slots=True)

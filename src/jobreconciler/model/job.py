@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobreconciler.model.condition import Condition
+from jobreconciler.model.suspension import Suspension
 
 
 class IndexRow(NamedTuple):
@@ -70,3 +71,4 @@ class StoredJob:
     last_success_at: datetime | None = None
     last_status: str | None = None
     consecutive_failures: int = 0
+    suspension: Suspension | None = None

@@ -36,7 +36,11 @@ class JobQuery:
 
 
 class JobStats(NamedTuple):
-    """One live job's figures for `/metrics`, whole fleet at a time. Times are epoch seconds."""
+    """One live job's figures for `/metrics`, whole fleet at a time. Times are epoch seconds.
+
+    `late_after` and `overrun_after` are when it becomes Late and Overrunning, None where it has
+    no such expectation or nothing runs.
+    """
 
     job_id: str
     job_type: str
@@ -49,6 +53,9 @@ class JobStats(NamedTuple):
     last_success: float | None
     last_status: str | None
     consecutive_failures: int
+    suspended: bool = False
+    late_after: float | None = None
+    overrun_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _trigger_json(trigger: Trigger) -> str:
         "deliveryId": trigger.delivery_id,
         "upstream": list(trigger.upstream),
         "parameters": trigger.parameters,
+        "override": trigger.override or None,
     }
     return to_json({key: value for key, value in optional.items() if value not in (None, [], {})})
 
@@ -114,6 +115,7 @@ def _read_trigger(type_: Any, packed: str) -> Trigger:
         delivery_id=found.get("deliveryId"),
         upstream=tuple(found.get("upstream", ())),
         parameters=found.get("parameters", {}),
+        override=found.get("override", False),
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from jobreconciler.errors import NotFound
-from jobreconciler.model.execution import Attempt, Execution, Outcome
+from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome
 from jobreconciler.model.notice import Occurrence
 from jobreconciler.store import outbox, tables
 from jobreconciler.store.execution_rows import execution_row, outcome_columns
@@ -67,6 +67,17 @@ _FIGURES = {
 _CANCEL = Statement(
     "UPDATE job_executions SET status = 'cancelled', finished_at = :at, error = :reason, "
     "not_before = NULL WHERE id = :id AND status = 'queued'"
+)
+_EXTEND_SKIPPED = Statement(
+    "UPDATE job_executions SET missed_to = :last, missed_count = missed_count + :count, "
+    "finished_at = :at WHERE id = (SELECT id FROM job_executions WHERE job_id = :job_id "
+    "AND queued_at >= :since AND status = 'skipped' AND missed_reason = :reason "
+    "ORDER BY queued_at DESC, id DESC LIMIT 1)"
+)
+_MISS = Statement(
+    "UPDATE job_executions SET status = 'missed', finished_at = :at, error = :reason, "
+    "slot = NULL, missed_from = :first, missed_to = :last, missed_count = :count, "
+    "missed_reason = :reason WHERE id = :id AND status = 'queued'"
 )
 _KNOWN_DIGESTS = 10_000
 
@@ -174,6 +185,36 @@ def retry_later(
         return False
     tx.run(_END_ATTEMPT, row)
     return True
+
+
+def skip_slots(
+    tx: Tx, execution: Execution, config: Mapping[str, Any], pinned: Pinned, since: datetime
+) -> bool:
+    """One row an outage: the row that this stop began takes in later slots."""
+    missed = execution.missed
+    if missed is None:
+        raise ValueError("an execution that stands for skipped slots names them")
+    if not _claim(tx, execution):
+        return False
+    grown = {**_missed_columns(missed, execution.queued_at), "job_id": execution.job_id}
+    if tx.run(_EXTEND_SKIPPED, {**grown, "since": micros(since)}) == 1:
+        return True
+    pinned.pin(tx, execution.config_digest, config)
+    return tx.run(_INSERT, execution_row(execution)) == 1
+
+
+def miss_queued(tx: Tx, execution_id: str, at: datetime, missed: Missed) -> bool:
+    return tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 1
+
+
+def _missed_columns(missed: Missed, at: datetime) -> dict[str, Any]:
+    return {
+        "first": micros(missed.first),
+        "last": micros(missed.last),
+        "count": missed.count,
+        "reason": storable(missed.reason),
+        "at": micros(at),
+    }
 
 
 def cancel_queued(tx: Tx, execution_id: str, at: datetime, reason: str) -> bool:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select
 
+from jobreconciler.core import expectations, suspension
 from jobreconciler.errors import Invalid
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
+from jobreconciler.model.suspension import Suspension
 from jobreconciler.model.views import JobQuery, Page
-from jobreconciler.store import tables
+from jobreconciler.store import suspensions, tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
 from jobreconciler.store.rows import instant, instant_or_none, object_or_none
 from jobreconciler.store.sql import Row, Statement, Tx
@@ -47,6 +51,7 @@ _JOB = select(
     _STATE.last_success_at,
     _STATE.last_status,
     _STATE.consecutive_failures,
+    case((_CONFIG.schedule_enabled, _CONFIG.schedule_since), else_=_CONFIG.created_at),
 ).select_from(_JOINED)
 _SCHEDULES_SQL = (
     "SELECT c.job_id, c.generation, c.expression, c.timezone, c.jitter_seconds, c.catch_up, "
@@ -62,6 +67,16 @@ _PINNED = Statement(
 )
 _CONDITIONS_SQL = "SELECT job_id, type, status, reason, message, since FROM job_conditions"
 _CONDITIONS_OF = Statement(f"{_CONDITIONS_SQL} WHERE job_id IN {{ids}} ORDER BY job_id, type")
+_RUNNING_SINCE = Statement(
+    "SELECT job_id, min(started_at) FROM job_executions "
+    "WHERE status = 'running' AND started_at IS NOT NULL GROUP BY job_id"
+)
+_EXPECTING = Statement(
+    "SELECT c.job_id, c.config, s.last_success_at, "
+    "CASE WHEN c.schedule_enabled THEN c.schedule_since ELSE c.created_at END FROM job_configs c "
+    "LEFT JOIN job_states s ON s.job_id = c.job_id "
+    "WHERE c.deleted_at IS NULL AND c.config LIKE '%\"expect\":{%'"
+)
 _HELD = Statement(f"{_CONDITIONS_SQL} WHERE type = 'Held' AND status = 'True'")
 
 
@@ -98,11 +113,11 @@ def schedules(tx: Tx, job_ids: Collection[str] | None) -> list[ScheduleRow]:
     ]
 
 
-def job(tx: Tx, job_id: str, deleted: bool) -> StoredJob | None:
+def job(tx: Tx, job_id: str, deleted: bool, now: datetime) -> StoredJob | None:
     query = _JOB.where(_CONFIG.job_id == job_id)
     if not deleted:
         query = query.where(_CONFIG.deleted_at.is_(None))
-    found = _stored_jobs(tx, tx.select(query))
+    found = _stored_jobs(tx, tx.select(query), now)
     return found[0] if found else None
 
 
@@ -121,12 +136,69 @@ def held(tx: Tx) -> dict[str, Condition]:
     return {row[0]: _condition(row) for row in tx.all(_HELD)}
 
 
-def _stored_jobs(tx: Tx, rows: Sequence[Row]) -> list[StoredJob]:
+def expecting(tx: Tx) -> dict[str, expectations.Limits]:
+    """The limits of every live job that has expectations, whatever has become of them."""
+    running = _running_since(tx)
+    found: dict[str, expectations.Limits] = {}
+    for id_, text, success, since in tx.all(_EXPECTING):
+        config = object_or_none(text)
+        if config is not None:
+            found[id_] = expectations.limits(
+                config,
+                last_success=instant_or_none(success),
+                known_since=instant(since),
+                running_since=running.get(id_),
+            )
+    return found
+
+
+def _running_since(tx: Tx) -> dict[str, datetime]:
+    return {id_: instant(at) for id_, at in tx.all(_RUNNING_SINCE)}
+
+
+def _as_of(
+    job: StoredJob,
+    stops: Sequence[Suspension],
+    running: dict[str, datetime],
+    since: datetime,
+    now: datetime,
+) -> StoredJob:
+    """The job with what time and operators make of it: Suspended, Late, Overrunning."""
+    if job.deleted_at is not None:
+        return job
+    stop = suspension.holding(stops, suspension.subject_of(job.job_id, job.config), now)
+    limits = expectations.limits(
+        job.config,
+        last_success=job.last_success_at,
+        known_since=since,
+        running_since=running.get(job.job_id),
+    )
+    more = list(expectations.conditions(limits, now))
+    if stop is not None:
+        more.append(suspension.condition(stop))
+    if not more:
+        return job
+    return replace(job, suspension=stop, conditions=(*job.conditions, *more))
+
+
+def _stored_jobs(tx: Tx, rows: Sequence[Row], now: datetime) -> list[StoredJob]:
     conditions: dict[str, list[Condition]] = {}
     found = tx.all(_CONDITIONS_OF, {"ids": tx.ids(row[0] for row in rows)}) if rows else ()
     for row in found:
         conditions.setdefault(row[0], []).append(_condition(row))
-    return [_stored_job(row, tuple(conditions.get(row[0], ()))) for row in rows]
+    made = [_stored_job(row[:-1], tuple(conditions.get(row[0], ()))) for row in rows]
+    if not made:
+        return made
+    stops = suspensions.active(tx, now)
+    running = _running_since(tx) if any(_expects(job) for job in made) else {}
+    return [
+        _as_of(job, stops, running, instant(row[-1]), now)
+        for row, job in zip(rows, made, strict=True)
+    ]
+
+
+def _expects(job: StoredJob) -> bool:
+    return bool((job.config.get("payload") or {}).get("expect"))
 
 
 def _condition(row: Row) -> Condition:
@@ -161,7 +233,7 @@ def _stored_job(row: Row, conditions: tuple[Condition, ...]) -> StoredJob:
     )
 
 
-def jobs(tx: Tx, wanted: JobQuery) -> Page[StoredJob]:
+def jobs(tx: Tx, wanted: JobQuery, now: datetime) -> Page[StoredJob]:
     """One page. Raises Invalid for an unknown filter value, sort or cursor.
 
     `trigger=manual` are jobs that nothing else starts. Sort `next` puts scheduled jobs first, by
@@ -169,13 +241,13 @@ def jobs(tx: Tx, wanted: JobQuery) -> Page[StoredJob]:
     """
     limit = max(1, wanted.limit)
     rank = _rank(wanted.sort)
-    query = _JOB.add_columns(rank).where(*_filters(wanted)).order_by(rank, _CONFIG.job_id)
+    query = _JOB.add_columns(rank).where(*_filters(tx, wanted, now)).order_by(rank, _CONFIG.job_id)
     kind = f"jobs:{wanted.sort}"
     if wanted.cursor is not None:
         at, id_ = read_cursor(wanted.cursor, kind, (int, str))
         query = query.where(or_(rank > at, and_(rank == at, _CONFIG.job_id > id_)))
     rows = tx.select(query.limit(limit + 1))
-    items = tuple(_stored_jobs(tx, [row[:-1] for row in rows[:limit]]))
+    items = tuple(_stored_jobs(tx, [row[:-1] for row in rows[:limit]], now))
     more = len(rows) > limit
     return Page(items, write_cursor(kind, rows[limit - 1][-1], items[-1].job_id) if more else None)
 
@@ -215,7 +287,7 @@ def _has_execution(status: str) -> ColumnElement[bool]:
     )
 
 
-def _filters(wanted: JobQuery) -> list[ColumnElement[bool]]:
+def _filters(tx: Tx, wanted: JobQuery, now: datetime) -> list[ColumnElement[bool]]:
     filters: list[ColumnElement[bool]] = []
     if not wanted.include_deleted:
         filters.append(_CONFIG.deleted_at.is_(None))
@@ -228,7 +300,7 @@ def _filters(wanted: JobQuery) -> list[ColumnElement[bool]]:
     if wanted.trigger is not None:
         filters.append(_triggered_by(wanted.trigger))
     if wanted.state is not None:
-        filters.append(_in_state(wanted.state))
+        filters.append(_in_state(tx, wanted.state, now))
     if wanted.q:
         text = wanted.q.lower()
         columns = (_CONFIG.job_id, _CONFIG.title, _CONFIG.owner, _CONFIG.tags, _CONFIG.path)
@@ -250,20 +322,39 @@ def _triggered_by(trigger: str) -> ColumnElement[bool]:
     return choices[trigger]
 
 
-def _in_state(state: str) -> ColumnElement[bool]:
-    nowhere = literal(1) == literal(0)
+def _in_state(tx: Tx, state: str, now: datetime) -> ColumnElement[bool]:
+    if state == "suspended":
+        return or_(_NOWHERE, *(_covered(stop) for stop in suspensions.active(tx, now)))
+    if state == "late":
+        late = (id_ for id_, found in expecting(tx).items() if _is_late(found, now))
+        return _CONFIG.job_id.in_(sorted(late))
     choices = {
         "enabled": _CONFIG.enabled.is_(True),
         "disabled": _CONFIG.enabled.is_(False),
-        "suspended": nowhere,
         "held": _is_held(),
         "running": _has_execution("running"),
         "failing": _STATE.consecutive_failures > 0,
-        "late": nowhere,
     }
     if state not in choices:
-        raise _unknown("state", state, tuple(choices))
+        raise _unknown("state", state, (*choices, "suspended", "late"))
     return choices[state]
+
+
+_NOWHERE = literal(1) == literal(0)
+
+
+def _is_late(found: expectations.Limits, now: datetime) -> bool:
+    return found.late_after is not None and now > found.late_after
+
+
+def _covered(stop: Suspension) -> ColumnElement[bool]:
+    if stop.scope == "fleet":
+        return literal(1) == literal(1)
+    if stop.scope == "job":
+        return _CONFIG.job_id == stop.target
+    if stop.scope == "owner":
+        return _CONFIG.owner == stop.target
+    return _CONFIG.tags.contains(json.dumps(stop.target), autoescape=True)
 
 
 def _unknown(what: str, value: str, known: Sequence[str]) -> Invalid:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
+from jobreconciler.core.expectations import Limits
+from jobreconciler.core.suspension import Subject, holding
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.views import FleetCounts, JobStats, SourceState
 from jobreconciler.ports import DriftedRow
+from jobreconciler.store import suspensions
 from jobreconciler.store.digests import DRIFTED
+from jobreconciler.store.jobs import expecting
 from jobreconciler.store.rows import (
     instant_or_none,
     object_or_none,
@@ -20,7 +26,7 @@ from jobreconciler.store.sql import Statement, Tx
 _STATS = Statement(
     "SELECT c.job_id, c.job_type, coalesce(c.owner, ''), c.enabled, c.schedule_enabled, "
     "c.generation, c.revision, s.last_run_at, s.last_success_at, s.last_status, "
-    "coalesce(s.consecutive_failures, 0) "
+    "coalesce(s.consecutive_failures, 0), c.tags "
     "FROM job_configs c LEFT JOIN job_states s ON s.job_id = c.job_id "
     "WHERE c.deleted_at IS NULL"
 )
@@ -49,8 +55,13 @@ _BLOBS = Statement("SELECT blob, text FROM blobs WHERE blob IN {ids}")
 _VERSION = Statement("SELECT config FROM config_versions WHERE digest = :digest")
 
 
-def stats(tx: Tx) -> list[JobStats]:
+_NO_LIMITS = Limits()
+
+
+def stats(tx: Tx, now: datetime) -> list[JobStats]:
     new = tuple.__new__
+    stops = suspensions.active(tx, now)
+    limits = expecting(tx)
     return [
         new(
             JobStats,
@@ -66,6 +77,8 @@ def stats(tx: Tx) -> list[JobStats]:
                 None if success is None else success / 1e6,
                 status,
                 failures,
+                bool(stops) and holding(stops, _subject(id_, tags, owner), now) is not None,
+                *_moments(limits.get(id_, _NO_LIMITS)),
             ),
         )
         for (
@@ -80,8 +93,21 @@ def stats(tx: Tx) -> list[JobStats]:
             success,
             status,
             failures,
+            tags,
         ) in tx.all(_STATS)
     ]
+
+
+def _subject(job_id: str, tags: str, owner: str) -> Subject:
+    return Subject(job_id, tuple(json.loads(tags)), owner or None)
+
+
+def _moments(limits: Limits) -> tuple[float | None, float | None]:
+    late, overrun = limits.late_after, limits.overrun_after
+    return (
+        None if late is None else late.timestamp(),
+        None if overrun is None else overrun.timestamp(),
+    )
 
 
 def fleet_counts(tx: Tx) -> FleetCounts:

@@ -14,10 +14,11 @@ from jobreconciler.core.dependency import Ended
 from jobreconciler.errors import Refused
 from jobreconciler.model.change import ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
-from jobreconciler.model.execution import Attempt, Execution, Outcome
+from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome
 from jobreconciler.model.job import IndexRow, PinnedJob, ScheduleRow, StoredJob
 from jobreconciler.model.notice import Notice, Occurrence
 from jobreconciler.model.problem import Problem
+from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
 from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow
 from jobreconciler.store import (
@@ -28,6 +29,7 @@ from jobreconciler.store import (
     jobs,
     outbox,
     reads,
+    suspensions,
     tokens,
     triggers,
 )
@@ -86,7 +88,7 @@ class SqlStore:
         return self._read(jobs.held)
 
     def job(self, job_id: str, *, deleted: bool = False) -> StoredJob | None:
-        return self._read(jobs.job, job_id, deleted)
+        return self._read(jobs.job, job_id, deleted, self._clock.now())
 
     def pinned(self, job_ids: Collection[str]) -> dict[str, PinnedJob]:
         return self._read(jobs.pinned, job_ids)
@@ -98,13 +100,13 @@ class SqlStore:
         return self._read(reads.config_version, digest)
 
     def jobs(self, query: JobQuery) -> Page[StoredJob]:
-        return self._read(jobs.jobs, query)
+        return self._read(jobs.jobs, query, self._clock.now())
 
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)
 
     def stats(self) -> list[JobStats]:
-        return self._read(reads.stats)
+        return self._read(reads.stats, self._clock.now())
 
     def fleet_counts(self) -> FleetCounts:
         return self._read(reads.fleet_counts)
@@ -238,6 +240,16 @@ class SqlStore:
             lambda tx: executions.retry_later(tx, execution_id, attempt, outcome, not_before)
         )
 
+    def skip_slots(
+        self, execution: Execution, config: Mapping[str, Any], since: datetime
+    ) -> Future[bool]:
+        return self.submit(
+            lambda tx: executions.skip_slots(tx, execution, config, self._pinned, since)
+        )
+
+    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
+        return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed))
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
 
@@ -266,6 +278,23 @@ class SqlStore:
 
     def forget_notices(self, before: datetime) -> Future[int]:
         return self.submit(lambda tx: outbox.forget(tx, before))
+
+    # -------------------------------------------------------------------------- suspensions
+
+    def suspensions(self) -> tuple[Suspension, ...]:
+        """Those that hold now, oldest first."""
+        return self._read(suspensions.active, self._clock.now())
+
+    def remembered_suspensions(self) -> tuple[Suspension, ...]:
+        return self._read(suspensions.remembered, self._clock.now())
+
+    def suspend(self, suspension: Suspension) -> Future[Suspension]:
+        return self.submit(lambda tx: suspensions.add(tx, suspension, instance=self._instance))
+
+    def lift(self, scope: SuspensionScope, target: str, actor: str, at: datetime) -> Future[int]:
+        return self.submit(
+            lambda tx: suspensions.lift(tx, scope, target, actor, at, instance=self._instance)
+        )
 
     # ------------------------------------------------------------------------------- tokens
 
