@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -61,3 +63,98 @@ def wait_stubbornly(context: JobContext, path: str) -> None:
 def flood(context: JobContext) -> None:
     for number in range(20_000):
         context.progress(number + 1, 20_000)
+
+
+def look_around(context: JobContext) -> dict[str, Any]:
+    """What one run could leave for another, and the module state that it may."""
+    state = sys.modules[__name__].__dict__.setdefault("_runs", [])
+    state.append(context.execution_id)
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "pid": os.getpid(),
+        "runs": len(state),
+        "cwd": str(Path.cwd()),
+        "umask": mask,
+        "argv": len(sys.argv),
+        "variables": sorted(os.environ),
+        "handlers": [str(signal.getsignal(n)) for n in (signal.SIGALRM, signal.SIGUSR2)],
+        "path": "/left/behind" in sys.path,
+        "descriptors": _descriptors(),
+        "group": os.getpgid(0) == os.getpid() == os.getsid(0),
+    }
+
+
+def leave_traces(context: JobContext) -> dict[str, Any]:
+    os.environ["LEFT"] = "behind"
+    os.chdir("/tmp")
+    os.umask(0o777)
+    sys.argv[:] = ["left", "behind"]
+    sys.path.append("/left/behind")
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(9))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    context.log("info", "done")
+    return {"pid": os.getpid()}
+
+
+def print_words(_: JobContext, words: str) -> None:
+    print(words)  # noqa: T201
+    sys.stdout.write("no line break")
+
+
+def end_badly(_: JobContext, how: str) -> None:
+    sys.stdout.write(f"{os.getpid()}\n")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "exit":
+        os._exit(0)
+    elif how == "raise":
+        raise RuntimeError("no")
+    elif how == "memory":
+        kept = [bytearray(2**20) for _ in range(2**20)]
+        kept.clear()
+    elif how == "close":
+        os.closerange(0, 64)
+    elif how == "sleep":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+
+
+def leave_a_thread(_: JobContext) -> dict[str, Any]:
+    threading.Thread(target=time.sleep, args=(0.3,)).start()
+    return {"pid": os.getpid()}
+
+
+def leave_a_child(_: JobContext, apart: bool) -> dict[str, Any]:
+    child = os.fork()
+    if child == 0:
+        if apart:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+        time.sleep(600)
+    elif apart:
+        os.waitpid(child, 0)
+    return {"pid": os.getpid()}
+
+
+def go_on_in_a_fork(_: JobContext) -> dict[str, Any]:
+    os.fork()
+    return {"pid": os.getpid()}
+
+
+def fork_and_wait(context: JobContext) -> None:
+    """A child that left session and parent, of which only the inherited mark tells."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        time.sleep(600)
+    wait_politely(context)
+
+
+def _descriptors() -> list[int]:
+    found = (int(entry.name) for entry in Path("/proc/self/fd").iterdir())
+    return [number for number in sorted(found) if Path(f"/proc/self/fd/{number}").exists()]

@@ -73,7 +73,7 @@ class Supervisor:
         self._capture = Capture(self._run, max(1024, int(request["outputBytes"])))
         self._reports = Reports(self._mask.value, self._log, self._note)
         self._poll = select.poll()
-        self._output = self._report = -1
+        self._output = self._report = self._channel = -1
         self._job = 0
         self._job_status: int | None = None
         self._alone = False
@@ -121,8 +121,9 @@ class Supervisor:
             spool.name_job(self._run, found.pid, found.started)
         for descriptor in (self._signals.wake, self._output, self._report):
             self._poll.register(descriptor, select.POLLIN)
-        if self._starter.channel >= 0:
-            self._poll.register(self._starter.channel, select.POLLIN)
+        self._channel = self._starter.channel
+        if self._channel >= 0:
+            self._poll.register(self._channel, select.POLLIN)
 
     # --------------------------------------------------------------------------------- running
 
@@ -131,8 +132,8 @@ class Supervisor:
         for descriptor, _ in self._poll.poll(self._timeout(now)):
             if descriptor == self._signals.wake:
                 os.read(descriptor, 512)
-            elif descriptor == self._starter.channel:
-                self._hear(descriptor)
+            elif descriptor == self._channel:
+                self._hear()
             elif not self._read(descriptor):
                 self._poll.unregister(descriptor)
         self._reap()
@@ -165,11 +166,17 @@ class Supervisor:
             self._capture.write(self._mask.feed(data))
         return bool(data)
 
-    def _hear(self, channel: int) -> None:
+    def _hear(self) -> None:
+        """The job's process says that the run is over, or is about to end."""
         if self._starter.has_ended():
             self._job_status, self._lives_on = 0, True
         else:
-            self._poll.unregister(channel)
+            self._forget_channel()
+
+    def _forget_channel(self) -> None:
+        if self._channel >= 0:
+            self._poll.unregister(self._channel)
+            self._channel = -1
 
     def _reap(self) -> None:
         """Collects ended children, the job's orphans among them (this is their subreaper)."""
@@ -186,6 +193,7 @@ class Supervisor:
             if pid == self._job:
                 self._job_status = status if self._job_status is None else self._job_status
                 self._lives_on = False
+                self._forget_channel()
                 self._starter.gone()
 
     def _over(self) -> bool:
