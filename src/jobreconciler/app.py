@@ -20,7 +20,7 @@ from jobreconciler.loops.reconcile import PassResult, Reconciler
 from jobreconciler.loops.selection import Selection, read_files, select
 from jobreconciler.loops.verdicts import ReconcileOptions
 from jobreconciler.model.change import Plan
-from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Source
+from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Sender, Source
 from jobreconciler.settings import Settings
 from jobreconciler.source import provenance
 from jobreconciler.source.child_loader import ChildLoader
@@ -127,6 +127,15 @@ def make_executor(
         environ=os.environ,
         on_error=on_error,
     )
+
+
+def make_sender(settings: Settings) -> Sender:
+    """What sends notifications. Looks no secret up before a message is sent."""
+    from jobreconciler.execute.secret_values import SecretValues
+    from jobreconciler.observe.notify import ChannelSender
+
+    secrets = SecretValues(os.environ, settings.secrets_dir)
+    return ChannelSender(secrets.resolve, settings.smtp_url)
 
 
 def make_reconciler(

@@ -20,6 +20,7 @@ from jobreconciler.app import (
     make_executor,
     make_loader,
     make_reconciler,
+    make_sender,
     make_source,
     open_store,
     with_children,
@@ -27,6 +28,7 @@ from jobreconciler.app import (
 from jobreconciler.clock import SystemClock
 from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused
 from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile import PassResult
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.schedule import Scheduler
@@ -76,6 +78,15 @@ class Daemon:
             self.store, self.executor, self.clock, self.metrics, settings.max_running
         )
         self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics)
+        self.notifying = NotifyLoop(
+            self.store,
+            self.executor,
+            make_sender(settings),
+            self.clock,
+            self.metrics,
+            self.scheduler.next_slots,
+        )
+        self.worker.on_notices = self.notifying.wake
         self.reconciling = ReconcileLoop(
             self.reconciler,
             self._applied,
@@ -222,6 +233,8 @@ class Daemon:
         await self.scheduler.load()
         await asyncio.wrap_future(self.store.observed(None))
         self._keep("schedule", self.scheduler.run)
+        self._keep("notify", self.notifying.run)
+        self._keep("reminders", self.notifying.keep_reminding)
         self._keep("healing", self.reconciling.keep_healing)
         self._keep("watch", self._watch)
         self._keep("garbage", _keep_collecting)

@@ -105,6 +105,7 @@ class Settings(BaseModel):
     instance: str = Field(default_factory=_host_name, min_length=1, max_length=255)
     drain: bool = Field(default_factory=lambda: os.getpid() == 1)
     secrets_dir: Path | None = None
+    smtp_url: str | None = Field(default=None, repr=False)
     concurrency_groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     token: str | None = Field(default=None, repr=False)
     token_file: Path | None = None

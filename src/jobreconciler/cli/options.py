@@ -39,6 +39,7 @@ FLAGS: Mapping[str, tuple[str, str]] = {
     "instance": ("NAME", "This daemon's name in records (the host's name)."),
     "drain": ("", "On SIGTERM wait for running jobs."),
     "secrets_dir": ("DIR", "Where {file: name} secrets lie."),
+    "smtp_url": ("URL", "Mail server for notifications; JOBRECONCILER_SMTP_URL is safer."),
     "token": ("TOKEN", "Access token; JOBRECONCILER_TOKEN is safer."),
     "token_file": ("FILE", "File that holds the access token."),
 }

@@ -120,4 +120,5 @@ def _cut(text: str | None) -> str | None:
 
 def _line(text: str) -> str:
     """One line: a title with a line break in it could forge a header."""
-    return " ".join(_CONTROLS.sub(" ", _ESCAPES.sub("", text)).split())
+    text = " ".join(_CONTROLS.sub(" ", _ESCAPES.sub("", text)).split())
+    return text.encode("utf-8", "replace").decode()

@@ -188,9 +188,7 @@ def decide(
     return Decision(notices, {occurrence.event: Standing(since, occurrence.at)})
 
 
-def _succeeded(
-    occurrence: Occurrence, standing: Mapping[str, Standing], failing: bool
-) -> Decision:
+def _succeeded(occurrence: Occurrence, standing: Mapping[str, Standing], failing: bool) -> Decision:
     told = standing.get("failure")
     recovered = _channels(occurrence, "recovery") if failing else ()
     pleased = tuple(c for c in _channels(occurrence, "success") if c not in recovered)

@@ -315,7 +315,7 @@ class SlackChannel(StrictModel):
 
 
 class EmailChannel(StrictModel):
-    """E-mail through the daemon's mail server."""
+    """E-mail through the daemon's mail server, or one of its own."""
 
     type: Literal["email"] = Field(description="Kind of channel.", examples=["email"])
     to: DistinctItems[Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254)]] = Field(
@@ -323,6 +323,12 @@ class EmailChannel(StrictModel):
         max_length=50,
         description="Who gets the message.",
         examples=[["oncall@example.org"]],
+    )
+    server: SecretReference | None = Field(
+        default=None,
+        description="Where the URL of a mail server is to be found, "
+        "smtp[s]://[user:password@]host[:port][?from=address]; the daemon's own if left out.",
+        examples=[{"env": "OPS_SMTP_URL"}],
     )
 
 
@@ -333,6 +339,12 @@ class WebhookChannel(StrictModel):
     url: SecretReference = Field(
         description="Where the receiver's URL is to be found.",
         examples=[{"env": "PAGER_URL"}],
+    )
+    secret: SecretReference | None = Field(
+        default=None,
+        description="Where the key is to be found that signs each message: "
+        "X-JobReconciler-Signature is sha256= and the HMAC-SHA256 of the body in hexadecimal.",
+        examples=[{"env": "PAGER_SECRET"}],
     )
 
 
