@@ -97,9 +97,11 @@ def error_line(error: Json) -> str:
     return f"{place}: error[{error['code']}]{where} {error['message']}{hint}"
 
 
-def _own_message(change: Json) -> bool:
-    """Whether it says more than its errors do, and than the last line does of a blocked plan."""
-    return bool(change["message"]) and not change["errors"] and change["reason"] != "PruneBlocked"
+def _message(change: Json) -> str:
+    """What its errors don't say. What blocks many jobs at once is said once, at the end."""
+    if change["reason"] == "PruneBlocked":
+        return "waits for approval"
+    return "" if change["errors"] else str(change["message"] or "")
 
 
 def _change_lines(change: Json, page: Page) -> list[str]:
@@ -117,8 +119,8 @@ def _change_lines(change: Json, page: Page) -> list[str]:
         lines += _field_lines(change["fields"], page)
     for said in sentences(change):
         lines += page.below(said)
-    if _own_message(change):
-        lines += page.below(change["message"])
+    if message := _message(change):
+        lines += page.below(message)
     for error in change["errors"]:
         lines += page.below(error_line(error))
     return lines
@@ -186,8 +188,8 @@ def _markdown_row(change: Json) -> str:
 def _details(change: Json) -> str:
     lines = [f"- {code(said)}" for said in sentences(change)]
     lines += [f"- {code(error_line(error))}" for error in change["errors"]]
-    if _own_message(change):
-        lines.append(f"- {code(change['message'])}")
+    if message := _message(change):
+        lines.append(f"- {code(message)}")
     if change["fields"] and change["action"] not in {"create", "restore", "delete"}:
         lines += ["", "| field | old | new |", "|---|---|---|"]
         lines += [_field_row(field) for field in change["fields"]]

@@ -173,3 +173,10 @@ def test_what_keeps_a_plan_from_being_applied_stands_last() -> None:
     last = plan_text(blocked, Page(NOW)).splitlines()[-1]
     assert last.startswith("blocked: 7 of 9 jobs would be deleted; ")
     assert "approve-prune" in last
+
+
+def test_jobs_that_wait_for_approval_say_so_in_three_words_each() -> None:
+    held = {"reason": "PruneBlocked", "message": "too many jobs would be deleted at once"}
+    text = plan_text(plan(change("a", "hold", **held), change("b", "hold", **held)), Page(NOW))
+    assert text.count("    waits for approval") == 2
+    assert "too many" not in text
