@@ -26,17 +26,20 @@ from jobreconciler.app import (
     with_children,
 )
 from jobreconciler.clock import SystemClock
-from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused
+from jobreconciler.errors import Invalid, JobReconcilerError, Refused
 from jobreconciler.jobtypes.registry import load_job_types
+from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile import PassResult
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.supervise import Supervisor
+from jobreconciler.loops.triggers import Triggers
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Execution, Trigger
 from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
+from jobreconciler.ports import Backfilled, Received
 from jobreconciler.settings import Settings
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
@@ -78,6 +81,11 @@ class Daemon:
             self.store, self.executor, self.clock, self.metrics, settings.max_running
         )
         self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics)
+        self.dependencies = Dependencies(self.store, self.worker, self.metrics)
+        self.worker.on_ended = self.dependencies.ended
+        self.triggers = Triggers(
+            self.store, self.worker, self.clock, self.job_types, self.executor.secret
+        )
         self.notifying = NotifyLoop(
             self.store,
             self.executor,
@@ -134,30 +142,44 @@ class Daemon:
         reason: str | None = None,
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
+        key: str | None = None,
     ) -> Execution:
-        pinned = (await asyncio.to_thread(self.store.pinned, [job_id])).get(job_id)
-        if pinned is None:
-            raise NotFound(f"there is no job {job_id}", hint="`jobreconciler jobs` lists them")
-        payload = pinned.config["payload"]
-        if not payload["isEnabled"]:
-            raise Invalid(
-                f"{job_id} is disabled, so nothing may start it",
-                reason="JobDisabled",
-                hint="set payload.isEnabled to true in its file",
-            )
-        job_type = self.job_types.get(payload["jobType"])
+        pinned = await self.triggers.startable(job_id)
+        job_type = self.job_types.get(pinned.config["payload"]["jobType"])
         if dry_run and not job_type.dry_runs:
             raise Invalid(
                 f"jobs of type {job_type.name} cannot run dry",
                 reason="NoDryRun",
                 hint="leave out the dry run",
             )
-        overrides = dict(parameters or {})
-        _check_overrides(pinned.config, overrides)
+        overrides = self.triggers.overrides(pinned, parameters or {})
         trigger = Trigger("manual", actor=actor, reason=reason, parameters=overrides)
-        execution = await self.worker.release(pinned, trigger, dry_run=dry_run)
-        assert execution is not None, "a manual run has no slot that could be taken"
-        return execution
+        return await self.triggers.release_keyed(pinned, trigger, key, dry_run=dry_run)
+
+    async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
+        return await self.triggers.received(job_id, headers, body)
+
+    async def retry(
+        self, execution_id: str, *, actor: str, reason: str | None, key: str | None
+    ) -> Execution:
+        return await self.triggers.retry(execution_id, actor=actor, reason=reason, key=key)
+
+    async def cancel(self, execution_id: str, *, actor: str, reason: str | None) -> Execution:
+        return await self.triggers.cancel(execution_id, actor=actor, reason=reason)
+
+    async def backfill(
+        self,
+        job_id: str,
+        first: datetime,
+        last: datetime,
+        *,
+        actor: str,
+        reason: str | None,
+        limit: int | None,
+    ) -> Backfilled:
+        return await self.triggers.backfill(
+            job_id, first, last, actor=actor, reason=reason, limit=limit
+        )
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         result = await self.reconciling.now(f"manual: {actor}")
@@ -172,6 +194,7 @@ class Daemon:
     async def _applied(self, job_ids: frozenset[str]) -> None:
         """Jobs changed: act on their schedules, and say that we do."""
         await self.scheduler.load(job_ids)
+        await self.dependencies.load(job_ids)
         await asyncio.wrap_future(self.store.observed(job_ids))
         if len(job_ids) > 500:
             _settle_memory()
@@ -231,6 +254,8 @@ class Daemon:
         self._keep("work", self.worker.run)
         self._keep("results", self.worker.collect)
         await self.scheduler.load()
+        await self.dependencies.load()
+        self._keep("dependencies", self.dependencies.run)
         await asyncio.wrap_future(self.store.observed(None))
         self._keep("schedule", self.scheduler.run)
         self._keep("notify", self.notifying.run)
@@ -257,6 +282,7 @@ class Daemon:
         """Stop admitting, leave children running (or wait for them, draining), flush, end."""
         log.info("stopping", drain=self.settings.drain, **self.worker.counts())
         self.worker.admitting = False
+        await self.worker.quiet(STOP_SECONDS / 4)
         if self.settings.drain:
             await self._drain()
         for task in self._tasks:
@@ -266,6 +292,7 @@ class Daemon:
         with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)
         await self.executor.close(drain=self.settings.drain)
+        await self.worker.quiet(STOP_SECONDS / 4)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -276,18 +303,6 @@ class Daemon:
     async def _drain(self) -> None:
         while self.worker.counts()["running"]:
             await asyncio.sleep(0.05)
-
-
-def _check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    allowed = config["payload"].get("manual", {}).get("allowParameters", [])
-    for name in overrides:
-        if f"parameters.{name}" not in allowed and name not in allowed:
-            raise Invalid(
-                f"{name} may not be set by hand",
-                reason="ParameterNotAllowed",
-                hint="list it under payload.manual.allowParameters in the job's file"
-                + (f"; allowed are {', '.join(allowed)}" if allowed else ""),
-            )
 
 
 def _pass_json(result: PassResult) -> dict[str, Any]:

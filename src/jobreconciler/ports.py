@@ -250,6 +250,9 @@ class Executor(Protocol):
     ) -> OutputPiece:
         """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
 
+    def was_begun(self, execution_id: str, attempt: int) -> bool:
+        """Whether anybody ever took up this attempt. Where not, `start` may be called for it."""
+
     async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
         """Take over what an earlier daemon left; ids of executions that are still running.
 
@@ -519,6 +522,22 @@ class Observer(Protocol):
 # --------------------------------------------------------------------------- what the web may ask
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a webhook released; `repeated`: it, or one like it, came before and released this."""
+
+    execution_id: str
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """Executions of past slots, oldest first, and the slots that had run before."""
+
+    executions: tuple[Execution, ...]
+    ran_before: tuple[datetime, ...]
+
+
 class Service(Protocol):
     """The running daemon as the HTTP layer sees it."""
 
@@ -542,8 +561,34 @@ class Service(Protocol):
         reason: str | None = None,
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
+        key: str | None = None,
     ) -> Execution:
-        """Raises NotFound, Invalid (disabled, unknown parameter), Transient."""
+        """The same actor's `key` again gives the same execution for a day. Raises NotFound,
+        Stalled (disabled), Invalid (unknown parameter, key used for another request)."""
+
+    async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
+        """`headers` have lower-case names. Raises Refused (not proven, or no such job), Stalled
+        (disabled), Invalid (body, parameters), Transient."""
+
+    async def retry(
+        self, execution_id: str, *, actor: str, reason: str | None, key: str | None
+    ) -> Execution:
+        """A new execution. Raises NotFound, Stalled (not ended, never ran, disabled), Invalid."""
+
+    async def cancel(self, execution_id: str, *, actor: str, reason: str | None) -> Execution:
+        """Returns when it was asked to stop. Raises NotFound, Stalled (has ended)."""
+
+    async def backfill(
+        self,
+        job_id: str,
+        first: datetime,
+        last: datetime,
+        *,
+        actor: str,
+        reason: str | None,
+        limit: int | None,
+    ) -> Backfilled:
+        """Raises NotFound, Stalled (disabled), Invalid (span, no schedule, too many slots)."""
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         """Wake the loop, wait for that pass; its record as JSON."""

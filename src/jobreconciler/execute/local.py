@@ -124,6 +124,10 @@ class LocalExecutor:
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
 
+    def secret(self, reference: Mapping[str, Any]) -> str:
+        """The value behind a secret reference, as it is now. Raises Invalid; may read a file."""
+        return self._secrets.resolve(reference)
+
     async def stop(self, execution_id: str, status: str) -> bool:
         run = self._runs.get(execution_id)
         if run is None:
@@ -158,6 +162,11 @@ class LocalExecutor:
     ) -> capture.Chunk:
         """Follows the output also past the point where its middle is being cut out."""
         return capture.read_output(self.output(execution_id, attempt), offset, limit)
+
+    def was_begun(self, execution_id: str, attempt: int) -> bool:
+        """A launch that an older server has still to read is no harm: `start` takes it over."""
+        directory = self._directory(execution_id, attempt)
+        return spool.claimed(directory) is not None or Path(directory, spool.RESULT).exists()
 
     async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
         running = [execution for execution in unfinished if execution.status == "running"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +28,7 @@ from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 log = structlog.get_logger("jobreconciler.work")
 
 LONGEST_STORE_PAUSE = 30.0
+CLAIM_AGAIN_SECONDS = 1.0
 
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
@@ -200,9 +201,23 @@ class Worker:
                 self._rest(held, execution.not_before)
             else:
                 self._enqueue(held)
-        adopted = await self._executor.adopt(left)
+        begun = [execution for execution in left if self._was_begun(execution)]
+        for execution in left:
+            claimed = self._flight.get(execution.id)
+            if claimed is not None and execution not in begun:
+                # Claimed, but the daemon was killed before it asked for a process.
+                self._spawn(self._launch(claimed))
+        adopted = await self._executor.adopt(begun)
         if unfinished:
             log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
+
+    def _was_begun(self, execution: Execution) -> bool:
+        return self._executor.was_begun(execution.id, len(execution.attempts))
+
+    async def quiet(self, within: float) -> None:
+        """Wait, `within` seconds at most, until nothing is half started or half recorded."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=within)
 
     # ---------------------------------------------------------------------------- the loop
 
@@ -229,13 +244,38 @@ class Worker:
 
     async def _start(self, held: Held) -> None:
         execution = held.execution
+        if not self.admitting:
+            return  # it stays queued in the store, for the next daemon
         begun = Attempt(held.attempts, self._clock.now())
         held.started_at = held.started_at or begun.started_at
         try:
             claimed = await asyncio.wrap_future(self._store.start_attempt(execution.id, begun))
-            if not claimed:
-                self._ended(execution.id)
-                return
+        except JobReconcilerError as error:
+            self._not_claimed(held, error)
+            return
+        if claimed:
+            await self._launch(held)
+        else:
+            self._ended(execution.id)
+
+    def _not_claimed(self, held: Held, error: JobReconcilerError) -> None:
+        """The store could not take the claim: nothing was begun, so it is tried again soon."""
+        log.error(
+            "attempt_waits_for_store",
+            job=held.job_id,
+            execution=held.execution.id,
+            reason=error.reason,
+            error=error.message,
+        )
+        self._observer.loop_error("work")
+        held.attempts -= 1
+        self._flight.rest(held)
+        self._rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
+
+    async def _launch(self, held: Held) -> None:
+        """Start the process of an attempt that was claimed in the store."""
+        execution = held.execution
+        try:
             started = await self._executor.start(_launch(held))
         except JobReconcilerError as error:
             await self._could_not_start(
