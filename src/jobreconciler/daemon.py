@@ -30,6 +30,7 @@ from jobreconciler.errors import Invalid, JobReconcilerError, Refused
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.notify import NotifyLoop
+from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.reconcile import PassResult
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.schedule import Scheduler

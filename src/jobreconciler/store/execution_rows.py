@@ -41,7 +41,8 @@ _ATTEMPTS = Statement(
 def execution_row(execution: Execution) -> dict[str, Any]:
     missed, trigger = execution.missed, execution.trigger
     # A slot that was skipped or missed stays free, so that a backfill may still run it.
-    ran = execution.status not in ("missed", "skipped")
+    # A retry knows the slot it is about, which the first execution holds.
+    ran = execution.status not in ("missed", "skipped") and execution.retry_of is None
     return {
         "id": execution.id,
         "job_id": execution.job_id,

@@ -27,6 +27,10 @@ _RECEIVE = overwrite(tables.deliveries, "scope, key", keep=("scope", "key"))
 _DEPENDENTS = (
     "SELECT job_id, depends_on, enabled, deleted_at FROM job_configs WHERE depends_on <> '[]'"
 )
+_ABANDONED = Statement(
+    "SELECT DISTINCT job_id FROM dependency_releases WHERE job_id NOT IN "
+    "(SELECT job_id FROM job_configs WHERE depends_on <> '[]')"
+)
 _ALL_DEPENDENTS = Statement(_DEPENDENTS)
 _SOME_DEPENDENTS = Statement(f"{_DEPENDENTS} AND job_id IN {{ids}}")
 _USED = Statement("SELECT upstream_id, execution_id FROM dependency_releases WHERE job_id = :job")
@@ -86,14 +90,19 @@ def seen(tx: Tx, delivery: Delivery) -> str | None:
 
 
 def dependents(tx: Tx, job_ids: Collection[str] | None) -> list[Dependent]:
+    """Those, too, that wait for nothing any more and still have something used up."""
     rows = (
         tx.all(_ALL_DEPENDENTS)
         if job_ids is None
         else tx.all(_SOME_DEPENDENTS, {"ids": tx.ids(job_ids)})
     )
-    return [
+    waiting = [
         Dependent(job_id, tuple(json.loads(depends)), bool(enabled) and deleted is None)
         for job_id, depends, enabled, deleted in rows
+    ]
+    abandoned = (job_id for (job_id,) in tx.all(_ABANDONED))
+    return waiting + [
+        Dependent(each, (), False) for each in abandoned if job_ids is None or each in job_ids
     ]
 
 

@@ -13,13 +13,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jobreconciler.core import webhook
 from jobreconciler.errors import JobReconcilerError
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.web.auth import Access, check_origin
 from jobreconciler.web.problems import Denied, of_error, unexpected
 
 MAX_BODY: Final = 64 * 1024
-"""Bytes. What operators send is small, and it is parsed on the loop."""
+"""Bytes. What operators send is small, and it is parsed on the loop. Hooks may send more."""
+HOOKS: Final = "/hooks/"
 
 _LENGTH: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
@@ -83,10 +85,9 @@ class Guard:
         if "transfer-encoding" in headers:
             raise Denied(411, "A body needs a Content-Length here.", reason="LengthRequired")
         length = headers.get("content-length", "0")
-        if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY:
-            raise Denied(
-                413, f"A body may have at most {MAX_BODY} bytes here.", reason="BodyTooLarge"
-            )
+        most = webhook.MAX_BODY if scope["path"].startswith(HOOKS) else MAX_BODY
+        if not _LENGTH.fullmatch(length) or int(length) > most:
+            raise Denied(413, f"A body may have at most {most} bytes here.", reason="BodyTooLarge")
 
 
 def _answer_to(scope: Scope, error: Exception) -> Response:

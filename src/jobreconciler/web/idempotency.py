@@ -1,7 +1,7 @@
 """A repeated request with the same Idempotency-Key gets the first one's execution, not a second.
 
-Kept in memory, for a day and for a thousand keys: it guards against a client that asks again after
-a lost answer, not against a restart in between.
+Kept in memory, for a day and for a thousand keys: two requests at once never start two. The store
+keeps the same keys across restarts (see ports.Service.trigger).
 """
 
 from __future__ import annotations

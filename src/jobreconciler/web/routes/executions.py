@@ -6,22 +6,32 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobreconciler.core import views
 from jobreconciler.core.catalog import STATUSES
 from jobreconciler.errors import Invalid, NotFound
 from jobreconciler.model.execution import FINAL_STATUSES, Execution
 from jobreconciler.ports import Service
-from jobreconciler.web.answers import json_answer
-from jobreconciler.web.auth import Reader
+from jobreconciler.web.answers import encode, json_answer
+from jobreconciler.web.auth import Operator, Reader
 from jobreconciler.web.serving import PAGE_SIZE, Cursor, Limit, Served, execution_or_not_found
 
 router = APIRouter(tags=["executions"])
 
 ExecutionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Wish(BaseModel):
+    """What an operator wants of an execution, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str | None, Field(max_length=500, description="Why; recorded.")] = None
+
 
 TEXT: Final = "text/plain; charset=utf-8"
 PIECE: Final = 1024 * 1024
@@ -55,6 +65,44 @@ def execution(request: Request, served: Served, execution_id: ExecutionId, _: Re
     found = execution_or_not_found(served.service, execution_id)
     live = served.service.executor.live(found.id) if found.status == "running" else None
     return json_answer(request, views.execution_json(found, live))
+
+
+@router.post("/api/v1/executions/{execution_id}/cancel", status_code=202)
+async def cancel(
+    served: Served, execution_id: ExecutionId, who: Operator, wish: Wish | None = None
+) -> Response:
+    """Drop it from the line, or stop it: TERM, its grace, KILL. Answers before it has ended."""
+    reason = None if wish is None else wish.reason
+    found = await served.service.cancel(execution_id, actor=who.actor, reason=reason)
+    return _accepted(found)
+
+
+@router.post("/api/v1/executions/{execution_id}/retry", status_code=202)
+async def retry(
+    served: Served,
+    execution_id: ExecutionId,
+    who: Operator,
+    wish: Wish | None = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Response:
+    """Run what the job says now, with the parameters, the dry run and the slot of this execution.
+
+    It is a new execution with `retryOf`. The same `Idempotency-Key` gives the same one for a day.
+    """
+    reason = None if wish is None else wish.reason
+    made = await served.service.retry(
+        execution_id, actor=who.actor, reason=reason, key=idempotency_key
+    )
+    return _accepted(made)
+
+
+def _accepted(execution: Execution) -> Response:
+    return Response(
+        encode(views.execution_json(execution)),
+        202,
+        headers={"Location": f"/api/v1/executions/{execution.id}"},
+        media_type="application/json",
+    )
 
 
 @router.get("/api/v1/executions/{execution_id}/logs", response_class=Response)

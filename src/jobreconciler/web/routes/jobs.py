@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from jobreconciler.core import views
 from jobreconciler.core.coming import coming_slots
@@ -44,6 +45,19 @@ class ManualTrigger(BaseModel):
     parameters: Annotated[
         dict[str, Any], Field(description="Overrides, as far as manual.allowParameters goes.")
     ] = {}
+
+
+class Backfill(BaseModel):
+    """Run slots of the past, both ends included; those that ran stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    first: Annotated[AwareDatetime, Field(alias="from", description="RFC 3339, with its offset.")]
+    last: Annotated[AwareDatetime, Field(alias="to", description="Not later than now.")]
+    limit: Annotated[
+        int | None, Field(ge=1, le=10_000, description="How many slots at most; else 100.")
+    ] = None
+    reason: Annotated[str | None, Field(max_length=500, description="Why; recorded.")] = None
 
 
 @router.get("/api/v1/jobs")
@@ -130,6 +144,7 @@ async def trigger(
             reason=body.reason,
             dry_run=body.dry_run,
             parameters=body.parameters or None,
+            key=idempotency_key,
         )
 
     if idempotency_key is None:
@@ -144,3 +159,29 @@ async def trigger(
         headers={"Location": f"/api/v1/executions/{execution.id}"},
         media_type="application/json",
     )
+
+
+@router.post("/api/v1/jobs/{job_id}/backfill", status_code=202)
+async def backfill(served: Served, job_id: JobId, who: Operator, body: Backfill) -> Response:
+    """Queue the slots of a past span that never ran, oldest first; they run one after another.
+
+    Answers `{jobId, executions, ranBefore}`: what was queued, and the slots that had run.
+    """
+    done = await served.service.backfill(
+        job_id,
+        _utc(body.first),
+        _utc(body.last),
+        actor=who.actor,
+        reason=body.reason,
+        limit=body.limit,
+    )
+    answer = {
+        "jobId": job_id,
+        "executions": [views.execution_json(each) for each in done.executions],
+        "ranBefore": [views.instant(slot) for slot in done.ran_before],
+    }
+    return Response(encode(answer), 202, media_type="application/json")
+
+
+def _utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
