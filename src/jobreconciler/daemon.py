@@ -20,6 +20,7 @@ from jobreconciler.app import (
     make_executor,
     make_loader,
     make_reconciler,
+    make_retention,
     make_sender,
     make_source,
     open_store,
@@ -27,17 +28,20 @@ from jobreconciler.app import (
 )
 from jobreconciler.clock import SystemClock
 from jobreconciler.errors import Invalid, JobReconcilerError, Refused
+from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.notify import NotifyLoop
-from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.reconcile import PassResult
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
+from jobreconciler.loops.retention import RetentionLoop
 from jobreconciler.loops.schedule import Scheduler
+from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.supervise import Supervisor
 from jobreconciler.loops.triggers import Triggers
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Execution, Trigger
+from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.ports import Backfilled, Received
@@ -78,10 +82,17 @@ class Daemon:
             self.clock,
             self.metrics,
         )
+        self.stops = Stops(self.store, self.clock, self.metrics)
         self.worker = Worker(
-            self.store, self.executor, self.clock, self.metrics, settings.max_running
+            self.store,
+            self.executor,
+            self.clock,
+            self.metrics,
+            self.stops,
+            settings.max_running,
+            settings.concurrency_groups,
         )
-        self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics)
+        self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics, self.stops)
         self.dependencies = Dependencies(self.store, self.worker, self.metrics)
         self.worker.on_ended = self.dependencies.ended
         self.triggers = Triggers(
@@ -96,6 +107,9 @@ class Daemon:
             self.scheduler.next_slots,
         )
         self.worker.on_notices = self.notifying.wake
+        self.retention = RetentionLoop(
+            self.store, SpoolSpace(settings.state_dir), self.clock, make_retention(settings)
+        )
         self.reconciling = ReconcileLoop(
             self.reconciler,
             self._applied,
@@ -126,6 +140,10 @@ class Daemon:
         if self.supervisor.failing:
             name, error = sorted(self.supervisor.failing.items())[0]
             return False, f"the {name} loop failed and is started again: {error}"
+        if self.scheduler.clock_fault is not None:
+            return False, self.scheduler.clock_fault
+        if self.scheduler.trouble is not None:
+            return False, self.scheduler.trouble
         return True, "ready"
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
@@ -144,6 +162,7 @@ class Daemon:
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
         key: str | None = None,
+        override: bool = False,
     ) -> Execution:
         pinned = await self.triggers.startable(job_id)
         job_type = self.job_types.get(pinned.config["payload"]["jobType"])
@@ -154,7 +173,9 @@ class Daemon:
                 hint="leave out the dry run",
             )
         overrides = self.triggers.overrides(pinned, parameters or {})
-        trigger = Trigger("manual", actor=actor, reason=reason, parameters=overrides)
+        trigger = Trigger(
+            "manual", actor=actor, reason=reason, parameters=overrides, override=override
+        )
         return await self.triggers.release_keyed(pinned, trigger, key, dry_run=dry_run)
 
     async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
@@ -182,6 +203,26 @@ class Daemon:
             job_id, first, last, actor=actor, reason=reason, limit=limit
         )
 
+    async def suspend(
+        self,
+        scope: SuspensionScope,
+        target: str,
+        *,
+        actor: str,
+        reason: str | None,
+        until: datetime | None,
+    ) -> Suspension:
+        return await self.stops.put(scope, target, actor=actor, reason=reason, until=until)
+
+    async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
+        return await self.stops.lift(scope, target, actor=actor)
+
+    def confirm_clock(self, actor: str) -> bool:
+        confirmed = self.scheduler.confirm_clock()
+        if confirmed:
+            log.warning("clock_confirmed", actor=actor)
+        return confirmed
+
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         result = await self.reconciling.now(f"manual: {actor}")
         return _pass_json(result)
@@ -195,6 +236,7 @@ class Daemon:
     async def _applied(self, job_ids: frozenset[str]) -> None:
         """Jobs changed: act on their schedules, and say that we do."""
         await self.scheduler.load(job_ids)
+        await self.worker.recheck(job_ids)
         await self.dependencies.load(job_ids)
         await asyncio.wrap_future(self.store.observed(job_ids))
         if len(job_ids) > 500:
@@ -251,7 +293,10 @@ class Daemon:
                 if first is None
                 else first.error and first.error.message,
             )
+        await self.stops.load()
         await self.worker.resume()
+        await self.worker.recheck()
+        self._keep("stops", self.stops.run)
         self._keep("work", self.worker.run)
         self._keep("results", self.worker.collect)
         await self.scheduler.load()
@@ -263,6 +308,7 @@ class Daemon:
         self._keep("reminders", self.notifying.keep_reminding)
         self._keep("healing", self.reconciling.keep_healing)
         self._keep("watch", self._watch)
+        self._keep("retention", self.retention.run)
         self._keep("garbage", _keep_collecting)
         _settle_memory()
         self._ready = True

@@ -158,6 +158,7 @@ def test_rewritten_history_is_followed(world: World) -> None:
     assert world.reconcile().result == "applied"
     assert world.changelog("a")[0].commits == (rewritten,)
     assert world.jobs()["b"] == 1
+    assert world.figure("git_operations_total", operation="descend", result="HistoryRewritten") == 1
 
 
 def test_rewritten_history_whose_old_commits_are_gone_is_followed(world: World) -> None:

@@ -114,7 +114,7 @@ class Reconciler:
         if not (force or self._first) and self._is_current(state, revision):
             self._recovered(state, at)
             return PassResult("unchanged", revision)
-        self._refuse_rewritten(state, revision)
+        self._check_descent(state, revision)
         same_reader = self._same_reader(state)
         base = state.base_revision if state is not None and same_reader else None
         selection = select(
@@ -173,17 +173,21 @@ class Reconciler:
         self._save_state(replace(state, conditions=conditions, last_success_at=at))
         log.info("source_recovered", revision=state.revision)
 
-    def _refuse_rewritten(self, state: SourceState | None, revision: str) -> None:
+    def _check_descent(self, state: SourceState | None, revision: str) -> None:
+        """Say when history was rewritten; refuse it where only fast-forwards are allowed."""
         if state is None or state.revision is None or state.revision == revision:
             return
-        if not self._options.require_fast_forward:
+        if self._source.is_ancestor(state.revision, revision):
             return
-        if not self._source.is_ancestor(state.revision, revision):
+        what = f"{revision[:12]} does not descend from the applied {state.revision[:12]}"
+        self._observer.git_operation("descend", "HistoryRewritten")
+        if self._options.require_fast_forward:
             raise Stalled(
-                f"{revision[:12]} does not descend from the applied {state.revision[:12]}",
+                what,
                 reason="HistoryRewritten",
                 hint="restore the branch, or run once without --require-fast-forward",
             )
+        log.warning("history_rewritten", revision=revision, applied=state.revision)
 
     def _plan(self, selection: Selection, files: Sequence[DesiredFile], index: JobIndex) -> Plan:
         desired = Desired(selection.revision, selection.base, tuple(files), selection.gone)

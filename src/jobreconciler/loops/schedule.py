@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 import structlog
 
-from jobreconciler.core import cron
-from jobreconciler.core.misfire import due_slots, owed_after
+from jobreconciler.core import clock_watch, cron, suspension
+from jobreconciler.core.misfire import due_slots, owed_after, stopped_slots
 from jobreconciler.errors import JobReconcilerError
+from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Trigger
 from jobreconciler.model.job import PinnedJob, ScheduleRow
@@ -27,12 +28,15 @@ log = structlog.get_logger("jobreconciler.schedule")
 
 LONGEST_SLEEP = 1.0
 BATCH = 50
+_TICK = timedelta(microseconds=1)
 
 
 class Scheduler:
     """The schedule loop's state: the row and the next slot of every scheduled job."""
 
-    def __init__(self, store: Store, worker: Worker, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, store: Store, worker: Worker, clock: Clock, observer: Observer, stops: Stops
+    ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
@@ -40,7 +44,32 @@ class Scheduler:
         self._rows: dict[str, ScheduleRow] = {}
         self._next: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str, datetime]] = []
+        self._stops = stops
+        self._anchor = clock_watch.Anchor(clock.now(), clock.monotonic())
+        self.clock_fault: str | None = None
+        self.trouble: str | None = None
         self._wake = asyncio.Event()
+
+    def confirm_clock(self) -> bool:
+        """An operator says that the wall clock is right. False: nobody doubted it."""
+        doubted = self.clock_fault is not None
+        self._anchor = clock_watch.Anchor(self._clock.now(), self._clock.monotonic())
+        self._wake.set()
+        return doubted
+
+    def _believes(self, now: datetime) -> bool:
+        """Whether to act on the wall clock; says so when that changes."""
+        monotonic = self._clock.monotonic()
+        fine = clock_watch.believable(self._anchor, now, monotonic)
+        parted = 0.0 if fine else clock_watch.parted_by(self._anchor, now, monotonic)
+        if fine != (self.clock_fault is None):
+            self.clock_fault = None if fine else clock_watch.sentence(parted)
+            if fine:
+                log.info("clock_believed_again")
+            else:
+                log.error("clock_parted", seconds=parted, error=self.clock_fault)
+            self._observer.clock_parted(parted)
+        return fine
 
     def next_slots(self) -> Mapping[str, datetime]:
         """The next slot of every scheduled job, before jitter."""
@@ -72,9 +101,10 @@ class Scheduler:
     async def run(self) -> None:
         """Release what is due, then sleep until the next start or an early wake."""
         while True:
-            due = self._due(self._clock.now())
+            now = self._clock.now()
+            due = self._due(now) if self._believes(now) else []
             if due:
-                await self._release(due)
+                await self._release(due, now)
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -83,33 +113,31 @@ class Scheduler:
 
     def _pause(self) -> float:
         """Seconds to sleep: short enough to notice that the wall clock was set."""
-        if not self._heap:
+        if not self._heap or self.clock_fault is not None:
             return LONGEST_SLEEP
         left = (self._heap[0][0] - self._clock.now()).total_seconds()
         return min(max(left, 0.0), LONGEST_SLEEP)
 
     def _due(self, now: datetime) -> list[str]:
         """Up to BATCH jobs whose start has come; entries of older schedules are passed over."""
-        due: list[str] = []
+        due: dict[str, None] = {}
         while self._heap and self._heap[0][0] <= now and len(due) < BATCH:
             _, job_id, slot = heapq.heappop(self._heap)
             if self._next.get(job_id) == slot:
-                due.append(job_id)
-        return due
+                due[job_id] = None
+        return list(due)
 
-    async def _release(self, job_ids: list[str]) -> None:
+    async def _release(self, job_ids: list[str], now: datetime) -> None:
         try:
             pinned = await asyncio.to_thread(self._store.pinned, job_ids)
         except JobReconcilerError as error:
             log.error(
                 "slots_wait_for_store", jobs=len(job_ids), reason=error.reason, error=error.message
             )
-            self._observer.loop_error("schedule")
-            self._put_back(job_ids)
-            await asyncio.sleep(LONGEST_SLEEP)
+            await self._try_again(job_ids, error.message)
             return
         results = await asyncio.gather(
-            *(self._release_one(job_id, pinned.get(job_id)) for job_id in job_ids),
+            *(self._release_one(job_id, pinned.get(job_id), now) for job_id in job_ids),
             return_exceptions=True,
         )
         failed = [
@@ -117,45 +145,75 @@ class Scheduler:
             for id, result in zip(job_ids, results, strict=True)
             if isinstance(result, BaseException)
         ]
-        for crash in (r for r in results if isinstance(r, BaseException)):
+        crashes = [result for result in results if isinstance(result, BaseException)]
+        for crash in crashes:
             log.error("slot_not_released", error=f"{type(crash).__name__}: {crash}")
         if failed:
-            self._observer.loop_error("schedule")
-            self._put_back(failed)
-            await asyncio.sleep(LONGEST_SLEEP)
+            await self._try_again(failed, str(crashes[0]))
+        else:
+            self.trouble = None
 
-    def _put_back(self, job_ids: Iterable[str]) -> None:
-        """Try these slots again: nothing of them was stored, so nothing can run twice."""
+    async def _try_again(self, job_ids: Iterable[str], why: str) -> None:
+        """Put these slots back: nothing of them was stored, so nothing can run twice."""
+        self.trouble = f"slots wait for the store: {why}"
+        self._observer.loop_error("schedule")
         for job_id in job_ids:
             slot = self._next.get(job_id)
             row = self._rows.get(job_id)
             if slot is not None and row is not None:
                 start = cron.jittered(job_id, slot, row.jitter_seconds)
                 heapq.heappush(self._heap, (start, job_id, slot))
+        await asyncio.sleep(LONGEST_SLEEP)
 
-    async def _release_one(self, job_id: str, pinned: PinnedJob | None) -> None:
+    async def _skip_stopped(
+        self, row: ScheduleRow, pinned: PinnedJob, now: datetime
+    ) -> ScheduleRow:
+        """Settle the slots that somebody's stop kept, or keeps, from starting."""
+        stop = self._stops.over(row.job_id, pinned.config)
+        until = now
+        if stop is None:
+            stop = self._stops.ended(row.job_id, pinned.config, owed_after(row))
+            end = suspension.end_of(stop) if stop is not None else None
+            if stop is None or end is None:
+                return row
+            until = min(end - _TICK, now)
+        missed = stopped_slots(row, until, suspension.skip_reason(stop))
+        if missed is None:
+            return row
+        await self._worker.skip_slots(pinned, missed, stop)
+        return row._replace(watermark=missed.last)
+
+    async def _release_one(self, job_id: str, pinned: PinnedJob | None, now: datetime) -> None:
         row = self._rows.get(job_id)
         if row is None or pinned is None:
             self._next.pop(job_id, None)
             return
-        due = due_slots(row, self._clock.now())
+        row = await self._skip_stopped(row, pinned, now)
+        due = due_slots(row, now)
+        # Slots that are caught up are owed each, whatever the job's overlap says.
+        exempt = row.catch_up == "all" and len(due.run) > 1
         for missed in due.missed:
             await self._worker.miss(pinned, missed)
         for slot in due.run:
             start = cron.jittered(job_id, slot, row.jitter_seconds)
             released = await self._worker.release(
-                pinned, Trigger("schedule", slot=slot), due_at=start
+                pinned, Trigger("schedule", slot=slot), due_at=start, exempt=exempt
             )
             if released is None:
                 log.info("slot_handled_before", job=job_id, slot=slot.isoformat())
         settled = [*due.run, *(missed.last for missed in due.missed)]
         if settled:
             row = row._replace(watermark=max(settled))
-        if self._rows.get(job_id) is not None:
-            self._advance(row)
+        self._advance(job_id, row.watermark)
 
-    def _advance(self, row: ScheduleRow) -> None:
-        self._rows[row.job_id] = row
+    def _advance(self, job_id: str, watermark: datetime | None) -> None:
+        """On to the next slot, of the schedule as it is by now: it may have been loaded anew."""
+        row = self._rows.get(job_id)
+        if row is None:
+            return
+        if watermark is not None and (row.watermark is None or row.watermark < watermark):
+            row = row._replace(watermark=watermark)
+        self._rows[job_id] = row
         slot, start = _starting(row, _next_slot(row.expression, row.timezone, owed_after(row)))
         if slot is None or start is None:
             self._next.pop(row.job_id, None)
