@@ -86,6 +86,7 @@ def report_everything(metrics: Observer) -> None:
     metrics.execution_finished("nightly", "command", "succeeded", 12.5)
     metrics.execution_finished("nightly", "command", "timed_out", 99)
     metrics.slot_missed("nightly", 4)
+    metrics.notification("slack", "delivered")
     metrics.slot_skipped("nightly", "overlap")
     metrics.lateness(0.02)
     metrics.loop_error("work")
