@@ -158,7 +158,8 @@ class GitSource:
                 return True
             if base in reader.commit(revision).parents:
                 return True
-            if reader.commit_data(base) is None:
+            if reader.get(base) is None:
+                # Asked of git, not of what is remembered: it may have been collected since.
                 return False
             args = [f"--git-dir={self._git_dir()}", "merge-base", "--is-ancestor", base, revision]
             done = self._git.attempt("comparing commits", args)
