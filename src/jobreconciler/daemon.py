@@ -32,8 +32,8 @@ from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.notify import NotifyLoop
-from jobreconciler.loops.reconcile import PassResult
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
+from jobreconciler.loops.records import pass_json
 from jobreconciler.loops.retention import RetentionLoop
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.stops import Stops
@@ -225,7 +225,7 @@ class Daemon:
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         result = await self.reconciling.now(f"manual: {actor}")
-        return _pass_json(result)
+        return pass_json(result)
 
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
@@ -350,22 +350,6 @@ class Daemon:
     async def _drain(self) -> None:
         while self.worker.counts()["running"]:
             await asyncio.sleep(0.05)
-
-
-def _pass_json(result: PassResult) -> dict[str, Any]:
-    error = result.error
-    return {
-        "result": result.result,
-        "revision": result.revision,
-        "summary": result.summary,
-        "error": None
-        if error is None
-        else {
-            "reason": error.reason,
-            "message": error.message,
-            "hint": error.hint,
-        },
-    }
 
 
 def _listen(settings: Settings) -> socket.socket:
