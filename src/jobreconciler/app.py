@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobreconciler.clock import SystemClock
 from jobreconciler.core.index import JobIndex
 from jobreconciler.core.plan import Desired, Rules, make_plan
+from jobreconciler.core.retention import Retention
 from jobreconciler.errors import NotFound, Refused
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.changes import index_row
@@ -28,6 +30,7 @@ from jobreconciler.source.load import YamlLoader
 
 if TYPE_CHECKING:
     from jobreconciler.execute.local import LocalExecutor
+    from jobreconciler.loops.retention import Swept
     from jobreconciler.store.store import SqlStore
 
 GIT_TIMEOUT_SECONDS = 60.0
@@ -136,6 +139,31 @@ def make_sender(settings: Settings) -> Sender:
 
     secrets = SecretValues(os.environ, settings.secrets_dir)
     return ChannelSender(secrets.resolve, settings.smtp_url)
+
+
+def make_retention(settings: Settings) -> Retention:
+    return Retention(
+        executions=timedelta(seconds=settings.keep_executions),
+        executions_a_job=settings.keep_executions_per_job,
+        output=timedelta(seconds=settings.keep_output),
+        output_bytes=int(settings.keep_output_gib * 2**30),
+    )
+
+
+def sweep_once(settings: Settings, *, dry_run: bool) -> Swept:
+    """Forget what may go, without a daemon. Raises Refused where one holds the store."""
+    from jobreconciler.execute.spool_space import SpoolSpace
+    from jobreconciler.loops.retention import Sweeper
+
+    store = open_store(settings, read_only=dry_run)
+    try:
+        spool = SpoolSpace(settings.state_dir)
+        sweeper = Sweeper(store, spool, SystemClock(), make_retention(settings), dry_run=dry_run)
+        for _ in sweeper.steps():
+            continue
+        return sweeper.swept
+    finally:
+        store.close()
 
 
 def make_reconciler(

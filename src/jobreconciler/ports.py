@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from jobreconciler.core.dependency import Ended
+    from jobreconciler.core.retention import Output, PastExecution
     from jobreconciler.model.change import (
         AppliedChange,
         ChangelogRow,
@@ -473,6 +474,38 @@ class Store(Protocol):
     # upkeep
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...
+
+
+# ------------------------------------------------------------------------------------- retention
+
+
+class HistoryStore(Protocol):
+    """The part of the store that forgets the past. Lists of ids hold at most 500 at a time."""
+
+    def unfinished(self) -> list[Execution]: ...
+    def jobs_with_old_executions(self, before: datetime) -> list[str]: ...
+    def ended_executions(self, job_id: str) -> list[PastExecution]:
+        """All of a job's, newest first."""
+
+    def forget_executions(self, ids: Collection[str]) -> Future[int]:
+        """How many went, their attempts with them. Never an unfinished one, never a watermark."""
+
+    def old_deliveries(self, before: datetime) -> list[tuple[str, str]]: ...
+    def forget_deliveries(self, keys: Collection[tuple[str, str]]) -> Future[int]: ...
+    def watch_pins(self) -> Future[int]:
+        """To be asked before `unused_versions`; `forget_versions` takes the answer."""
+
+    def unused_versions(self) -> list[str]: ...
+    def forget_versions(self, digests: Collection[str], watched: int) -> Future[int]: ...
+    def unused_blobs(self) -> list[str]: ...
+    def forget_blobs(self, blobs: Collection[str]) -> Future[int]: ...
+
+
+class OutputSpool(Protocol):
+    """What executions left on disk. Blocks: for threads."""
+
+    def outputs(self) -> Iterable[Output]: ...
+    def forget(self, execution_id: str) -> None: ...
 
 
 # ---------------------------------------------------------------------------------- observation

@@ -84,7 +84,8 @@ def _host_name() -> str:
 
 
 class Settings(BaseModel):
-    """Everything a command or the daemon can be told. `poll_interval` is in seconds."""
+    """Everything a command or the daemon can be told. `poll_interval` and `keep_*` are in seconds,
+    but for counts and GiB."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
 
@@ -106,6 +107,10 @@ class Settings(BaseModel):
     drain: bool = Field(default_factory=lambda: os.getpid() == 1)
     secrets_dir: Path | None = None
     smtp_url: str | None = Field(default=None, repr=False)
+    keep_executions: Annotated[int, BeforeValidator(_seconds), Field(ge=0)] = 30 * 86_400
+    keep_executions_per_job: int = Field(default=20, ge=1)
+    keep_output: Annotated[int, BeforeValidator(_seconds), Field(ge=0)] = 7 * 86_400
+    keep_output_gib: float = Field(default=10.0, ge=0)
     concurrency_groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     token: str | None = Field(default=None, repr=False)
     token_file: Path | None = None

@@ -41,6 +41,9 @@ INDEX: dict[str, dict[str, str]] = {
         "reconcile": "Have the daemon look at the repository now.",
         "approve-prune": "Let a commit delete the jobs it was kept from deleting.",
         "trigger": "Start a job now.",
+        "backfill": "Run slots of the past that never ran.",
+        "cancel": "Stop an execution, or drop it from the line.",
+        "retry": "Run again what an execution was for.",
     },
     "Looking": {
         "status": "Show what needs attention, what runs and what is applied.",
@@ -51,6 +54,7 @@ INDEX: dict[str, dict[str, str]] = {
     },
     "Upkeep": {
         "doctor": "Check git, store, clock, access and port, and say how to mend them.",
+        "gc": "Forget old executions and output now.",
         "backup": "Copy the store to a file.",
         "restore": "Put a backup in the store's place.",
         "migrate": "Bring the store's tables to this program's version.",

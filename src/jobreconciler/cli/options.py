@@ -40,6 +40,10 @@ FLAGS: Mapping[str, tuple[str, str]] = {
     "drain": ("", "On SIGTERM wait for running jobs."),
     "secrets_dir": ("DIR", "Where {file: name} secrets lie."),
     "smtp_url": ("URL", "Mail server for notifications; JOBRECONCILER_SMTP_URL is safer."),
+    "keep_executions": ("DURATION", "How long ended executions are kept (30d)."),
+    "keep_executions_per_job": ("N", "How many of each job's last are kept in any case (20)."),
+    "keep_output": ("DURATION", "How long output of runs is kept (7d)."),
+    "keep_output_gib": ("GIB", "How much output is kept in all (10)."),
     "token": ("TOKEN", "Access token; JOBRECONCILER_TOKEN is safer."),
     "token_file": ("FILE", "File that holds the access token."),
 }

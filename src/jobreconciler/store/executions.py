@@ -87,17 +87,23 @@ class Pinned:
 
     def __init__(self) -> None:
         self._digests: set[str] = set()
+        self.forgotten = 0
+        """How many times it forgot; as long as that stays, it knows all that was pinned since."""
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._digests
 
     def forget(self) -> None:
         """What was pinned last may have been rolled back."""
         self._digests.clear()
+        self.forgotten += 1
 
     def pin(self, tx: Tx, digest: str, config: Mapping[str, Any]) -> None:
         if digest in self._digests:
             return
         tx.run(_PIN, {"digest": digest, "config": to_json(config)})
         if len(self._digests) >= _KNOWN_DIGESTS:
-            self._digests.clear()
+            self.forget()
         self._digests.add(digest)
 
 

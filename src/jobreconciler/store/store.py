@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from jobreconciler.core import audit
 from jobreconciler.core.dependency import Ended
+from jobreconciler.core.retention import PastExecution
 from jobreconciler.errors import Refused
 from jobreconciler.model.change import ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
@@ -29,6 +30,7 @@ from jobreconciler.store import (
     jobs,
     outbox,
     reads,
+    retention,
     suspensions,
     tokens,
     triggers,
@@ -252,6 +254,40 @@ class SqlStore:
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
+
+    # ---------------------------------------------------------------------------- retention
+
+    def jobs_with_old_executions(self, before: datetime) -> list[str]:
+        return self._read(retention.jobs_with_old_executions, micros(before))
+
+    def ended_executions(self, job_id: str) -> list[PastExecution]:
+        return self._read(retention.ended, job_id)
+
+    def forget_executions(self, ids: Collection[str]) -> Future[int]:
+        return self.submit(lambda tx: retention.forget_executions(tx, ids))
+
+    def old_deliveries(self, before: datetime) -> list[tuple[str, str]]:
+        return self._read(retention.old_deliveries, micros(before))
+
+    def forget_deliveries(self, keys: Collection[tuple[str, str]]) -> Future[int]:
+        return self.submit(lambda tx: retention.forget_deliveries(tx, keys))
+
+    def watch_pins(self) -> Future[int]:
+        return self.submit(lambda tx: retention.watch_pins(tx, self._pinned))
+
+    def unused_versions(self) -> list[str]:
+        return self._read(retention.unused_versions)
+
+    def forget_versions(self, digests: Collection[str], watched: int) -> Future[int]:
+        return self.submit(
+            lambda tx: retention.forget_versions(tx, digests, self._pinned, watched)
+        )
+
+    def unused_blobs(self) -> list[str]:
+        return self._read(retention.unused_blobs)
+
+    def forget_blobs(self, blobs: Collection[str]) -> Future[int]:
+        return self.submit(lambda tx: retention.forget_blobs(tx, blobs))
 
     # ----------------------------------------------------------------------- notifications
 

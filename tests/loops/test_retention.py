@@ -1,0 +1,133 @@
+"""A sweep over a real store and a real spool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobreconciler.core.retention import Retention
+from jobreconciler.execute.spool_space import SpoolSpace
+from jobreconciler.loops.retention import RetentionLoop, Swept
+from jobreconciler.model.execution import Attempt
+from jobreconciler.store.opening import open_store
+from jobreconciler.store.store import SqlStore
+from store.made import NOW, FixedClock, add, change, change_set, desired, execution, outcome
+
+POLICY = Retention(executions_a_job=2)
+MONTHS = timedelta(days=100)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(None, tmp_path, FixedClock(), instance="test")
+    yield opened
+    opened.close()
+
+
+def ran(store: SqlStore, id_: str, days: int, state_dir: Path | None = None) -> None:
+    """A scheduled run that ended so many days ago, with its own config and some output."""
+    at = NOW - timedelta(days=days)
+    pinned = execution(id_, slot=at, queued_at=at, config_digest=f"digest-{id_}")
+    assert store.release(pinned, {"of": id_}).result()
+    store.start_attempt(id_, Attempt(1, at)).result()
+    store.finish(id_, 1, outcome(at=at)).result()
+    if state_dir is not None:
+        wrote(state_dir, id_, days)
+
+
+def wrote(state_dir: Path, id_: str, days: int) -> None:
+    attempt = state_dir / "runs" / id_ / "1"
+    attempt.mkdir(parents=True)
+    (attempt / "output").write_bytes(b"x" * 5000)
+    at = (NOW - timedelta(days=days)).timestamp()
+    for path in (attempt / "output", attempt, attempt.parent):
+        os.utime(path, (at, at))
+
+
+def sweep(store: SqlStore, state_dir: Path, policy: Retention = POLICY) -> Swept:
+    loop = RetentionLoop(store, SpoolSpace(state_dir), FixedClock(), policy)
+    return asyncio.run(loop.sweep())
+
+
+def test_old_executions_go_with_their_attempts_and_configs(store: SqlStore, tmp_path: Path) -> None:
+    add(store, desired(), at=NOW - MONTHS)
+    for days in (60, 50, 40, 35, 1):
+        ran(store, f"e{days}", days)
+    swept = sweep(store, tmp_path)
+    assert (swept.executions, swept.config_versions) == (3, 3)
+    assert [one.id for one in store.executions("nightly").items] == ["e1", "e35"]
+    assert store.config_version("digest-e35") == {"of": "e35"}
+    assert store.config_version("digest-e60") is None
+    assert sweep(store, tmp_path) == Swept(), "a second sweep finds nothing"
+
+
+def test_a_forgotten_slot_is_not_opened_again(store: SqlStore, tmp_path: Path) -> None:
+    add(store, desired(), at=NOW - MONTHS)
+    for days in (60, 50, 40, 35):
+        ran(store, f"e{days}", days)
+    sweep(store, tmp_path)
+    assert store.execution("e60") is None
+    again = execution("again", slot=NOW - timedelta(days=60))
+    assert not store.release(again, {}).result()
+
+
+def test_unfinished_executions_are_never_touched(store: SqlStore, tmp_path: Path) -> None:
+    add(store, desired(), at=NOW - MONTHS)
+    old = NOW - timedelta(days=90)
+    waiting = execution("waiting", queued_at=old, config_digest="w")
+    running = execution("running", queued_at=old, config_digest="r")
+    for one in (waiting, running):
+        store.release(one, {"of": one.id}).result()
+        wrote(tmp_path, one.id, 90)
+    store.start_attempt("running", Attempt(1, old)).result()
+    for days in (35, 34, 33):
+        ran(store, f"e{days}", days, tmp_path)
+    swept = sweep(store, tmp_path, Retention(executions_a_job=1, output_bytes=0))
+    assert (swept.executions, swept.outputs) == (2, 3)
+    assert {one.id for one in store.unfinished()} == {"waiting", "running"}
+    assert store.config_version("w") is not None
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["running", "waiting"]
+
+
+def test_a_config_that_went_is_stored_again_when_it_is_run_again(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    add(store, desired(), at=NOW - MONTHS)
+    for days in (60, 50, 40):
+        ran(store, f"e{days}", days)
+    sweep(store, tmp_path)
+    store.release(execution("later", config_digest="digest-e60"), {"of": "later"}).result()
+    assert store.config_version("digest-e60") == {"of": "later"}
+
+
+def test_a_config_that_is_run_between_look_and_deletion_stays(store: SqlStore) -> None:
+    add(store, desired(), at=NOW - MONTHS)
+    for days in (60, 50, 40):
+        ran(store, f"e{days}", days)
+    store.forget_executions(["e60", "e50"]).result()
+    watched = store.watch_pins().result()
+    unused = store.unused_versions()
+    assert sorted(unused) == ["digest-e50", "digest-e60"]
+    store.release(execution("later", config_digest="digest-e60"), {"of": "e60"}).result()
+    assert store.forget_versions(unused, watched).result() == 1
+    assert store.config_version("digest-e60") == {"of": "e60"}
+
+
+def test_a_file_version_goes_when_no_job_comes_from_it(store: SqlStore, tmp_path: Path) -> None:
+    job = desired(blob="b1")
+    blobs = {"b1": b"one", "b2": b"two"}
+    store.apply(change_set(change("created", job), blobs=blobs)).result()
+    assert sweep(store, tmp_path).blobs == 1
+    assert store.blobs(["b1", "b2"]) == {"b1": b"one"}
+
+
+def test_the_changelog_stays(store: SqlStore, tmp_path: Path) -> None:
+    add(store, desired(), at=NOW - 10 * MONTHS)
+    sweep(store, tmp_path)
+    assert len(store.changelog().items) == 1
+    assert store.audit_break() is None
