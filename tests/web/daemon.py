@@ -105,7 +105,7 @@ class Daemon:
         reason: str | None = None,
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
-        key: str | None = None,
+        key: str | None = None,  # noqa: ARG002
     ) -> Execution:
         if self.before_trigger is not None:
             await self.before_trigger()

@@ -47,7 +47,7 @@ def command(
     client = Client(settings)
     execution = client.post(f"/api/v1/jobs/{segment(job)}/trigger", body)
     if wait:
-        return _await(client, execution, output)
+        return await_end(client, execution, output)
     if output == "json":
         write_json(execution)
     else:
@@ -72,7 +72,7 @@ def parameters(given: list[str]) -> dict[str, Any]:
     return read
 
 
-def _await(client: Client, execution: Json, output: str) -> int:
+def await_end(client: Client, execution: Json, output: str) -> int:
     try:
         ended = Follower(client, execution["id"], show_output=output == "text").follow()
     except KeyboardInterrupt:
