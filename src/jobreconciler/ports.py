@@ -542,6 +542,9 @@ class Observer(Protocol):
     def slot_missed(self, job_id: str, count: int) -> None: ...
     def slot_skipped(self, job_id: str, reason: str) -> None: ...
     def lateness(self, seconds: float) -> None: ...
+    def clock_parted(self, seconds: float) -> None:
+        """The wall clock is so far ahead of (negative: behind) where it should be; 0: agrees."""
+
     def loop_error(self, loop: str) -> None: ...
     def notification(self, channel_type: str, result: str) -> None:
         """`delivered`, `failed` (to be tried again) or `given_up`."""
@@ -595,9 +598,11 @@ class Service(Protocol):
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
         key: str | None = None,
+        override: bool = False,
     ) -> Execution:
-        """The same actor's `key` again gives the same execution for a day. Raises NotFound,
-        Stalled (disabled), Invalid (unknown parameter, key used for another request)."""
+        """The same actor's `key` again gives the same execution for a day. `override` starts it
+        in spite of a suspension. Raises NotFound, Stalled (disabled, suspended), Invalid (unknown
+        parameter, key used for another request)."""
 
     async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
         """`headers` have lower-case names. Raises Refused (not proven, or no such job), Stalled
@@ -622,6 +627,24 @@ class Service(Protocol):
         limit: int | None,
     ) -> Backfilled:
         """Raises NotFound, Stalled (disabled), Invalid (span, no schedule, too many slots)."""
+
+    async def suspend(
+        self,
+        scope: SuspensionScope,
+        target: str,
+        *,
+        actor: str,
+        reason: str | None,
+        until: datetime | None,
+    ) -> Suspension:
+        """Stop a job, a tag's or an owner's jobs, or the fleet (target ''). Raises NotFound,
+        Invalid (`until` is past)."""
+
+    async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
+        """How many were lifted; none where nothing held."""
+
+    def confirm_clock(self, actor: str) -> bool:
+        """The wall clock is right, whatever the monotonic one says. False: nobody doubted it."""
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         """Wake the loop, wait for that pass; its record as JSON."""

@@ -7,12 +7,18 @@ executions never changes and one heap serves: `order_key` needs no `now`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-Overlap = Literal["start", "queue", "skip", "replace"]
+Overlap = Literal["start", "queue", "supersede", "skip", "replace"]
+
+WEBHOOK_QUEUE = 100
+"""So many runs of one job may wait for its limit when webhooks start it."""
+
+Hindrance = tuple[str, str]
+"""What keeps an execution from starting: a kind (`job`, `group`, `stop`) and a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,7 @@ class Waiting:
     """One queued execution as admission sees it.
 
     `counted`: it waits for another attempt and counts towards its job's limit already, so that
-    nothing of its job takes the place it had.
+    nothing of its job takes the place it had. `group`: its concurrency group.
     """
 
     execution_id: str
@@ -29,6 +35,7 @@ class Waiting:
     queued_at: datetime
     max_concurrent: int
     counted: bool = False
+    group: str | None = None
 
 
 def order_key(waiting: Waiting) -> tuple[float, float, str]:
@@ -38,22 +45,38 @@ def order_key(waiting: Waiting) -> tuple[float, float, str]:
 
 
 def at_release(
-    overlap: str, active: int, waiting: int, max_concurrent: int, trigger: str
+    overlap: str,
+    active: int,
+    waiting: int,
+    max_concurrent: int,
+    trigger: str,
+    *,
+    exempt: bool = False,
 ) -> Overlap:
     """What a newly released execution does, given its job's running and waiting ones.
 
     A backfill was asked for slot by slot: none is dropped, and it stops nothing that runs.
-    A webhook's payload matters, so `skip` queues it too when nothing of its job waits yet.
+    So was a slot that is caught up with all others (`exempt`). A webhook's payload matters, so
+    it waits also where `skip` is asked for, among 100 at most. With `queue` one waits: a newer
+    scheduled one takes its place (`supersede`).
     """
     if active + waiting < max_concurrent:
         return "start"
-    if trigger == "backfill":
+    if trigger == "backfill" or exempt:
         return "queue"
     if overlap == "replace":
         return "replace"
-    if overlap == "queue" or trigger in ("manual", "webhook"):
+    if trigger == "webhook":
+        return "queue" if waiting < WEBHOOK_QUEUE else "skip"
+    if trigger == "manual":
         return "queue"
+    if overlap == "queue":
+        return "supersede" if waiting else "queue"
     return "skip"
+
+
+def _free(_waiting: Waiting) -> Hindrance | None:
+    return None
 
 
 class WaitingLine:
@@ -61,7 +84,7 @@ class WaitingLine:
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[float, float, str], Waiting]] = []
-        self._parked: dict[str, list[tuple[tuple[float, float, str], Waiting]]] = {}
+        self._parked: dict[Hindrance, list[tuple[tuple[float, float, str], Waiting]]] = {}
         self._present: dict[str, Waiting] = {}
         self._by_job: dict[str, int] = {}
 
@@ -88,21 +111,34 @@ class WaitingLine:
                 del self._by_job[waiting.job_id]
         return waiting
 
-    def unpark(self, job_id: str) -> None:
-        """A run of this job ended: those that waited for its own limit may start again."""
-        for item in self._parked.pop(job_id, ()):
+    def unpark(self, name: str, kind: str = "job") -> None:
+        """What kept them from starting may be over: a run of this job or group ended, a stop."""
+        for item in self._parked.pop((kind, name), ()):
             heapq.heappush(self._heap, item)
 
-    def take(self, active: dict[str, int], running: int, max_running: int) -> Waiting | None:
-        """Remove and return the next execution that may start, or None."""
+    def take(
+        self,
+        active: dict[str, int],
+        running: int,
+        max_running: int,
+        hindered: Callable[[Waiting], Hindrance | None] = _free,
+    ) -> Waiting | None:
+        """Remove and return the next execution that may start, or None.
+
+        One that may not (its job's limit, or what `hindered` says) steps aside until `unpark`.
+        """
         while self._heap and running < max_running:
             item = heapq.heappop(self._heap)
             waiting = item[1]
-            if waiting.execution_id not in self._present:
+            if self._present.get(waiting.execution_id) is not waiting:
                 continue
             others = active.get(waiting.job_id, 0) - waiting.counted
             if others >= waiting.max_concurrent:
-                self._parked.setdefault(waiting.job_id, []).append(item)
+                self._parked.setdefault(("job", waiting.job_id), []).append(item)
+                continue
+            hindrance = hindered(waiting)
+            if hindrance is not None:
+                self._parked.setdefault(hindrance, []).append(item)
                 continue
             self.discard(waiting.execution_id)
             return waiting

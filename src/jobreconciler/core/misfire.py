@@ -55,6 +55,18 @@ def due_slots(row: ScheduleRow, now: datetime) -> Due:
     return Due(tuple(kept), _merged(missed))
 
 
+def stopped_slots(row: ScheduleRow, until: datetime, reason: str) -> Missed | None:
+    """The slots after the watermark that should have started by `until`, as one row."""
+    schedule = cron.parse(row.expression, row.timezone)
+    after = owed_after(row)
+    latest = _latest_due(row, schedule, after, until)
+    if latest is None:
+        return None
+    rows: list[Missed] = []
+    _append_missed(rows, schedule, after, latest, reason)
+    return rows[0]
+
+
 def _start(row: ScheduleRow, slot: datetime) -> datetime:
     return cron.jittered(row.job_id, slot, row.jitter_seconds)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jobreconciler.core.admission import Waiting, WaitingLine
+from jobreconciler.core.admission import Hindrance, Waiting, WaitingLine
 from jobreconciler.model.execution import Execution
 
 
@@ -18,7 +18,8 @@ class Held:
     """One execution, the config it is pinned to, and how far it has got.
 
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
-    `stopped_for` is why somebody stops it.
+    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
+    `exempt`: one of several slots caught up, which no newer one takes the place of.
     """
 
     execution: Execution
@@ -28,6 +29,15 @@ class Held:
     started_at: datetime | None = None
     pause: asyncio.TimerHandle | None = None
     stopped_for: str | None = None
+    live: dict[str, Any] | None = None
+    exempt: bool = False
+    group: str | None = None
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What bounds its start: read live, where what it runs is pinned."""
+        limits: dict[str, Any] = (self.live or self.config)["payload"]["limits"]
+        return limits
 
     @property
     def job_id(self) -> str:
@@ -41,7 +51,10 @@ class Held:
 class InFlight:
     """Used on the event loop only. `active` counts towards a job's limit: running or pausing."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Mapping[str, int], stopped: Callable[[Held], bool]) -> None:
+        self._groups = groups
+        self._stopped = stopped
+        self._in_group: Counter[str] = Counter()
         self.line = WaitingLine()
         self.running: dict[str, Held] = {}
         self._known: dict[str, Held] = {}
@@ -66,11 +79,45 @@ class InFlight:
     def waiting_of(self, job_id: str) -> Iterator[str]:
         return (w.execution_id for w in self.line.items() if w.job_id == job_id)
 
+    def not_started(self) -> list[Held]:
+        """Those that wait, or pause between two attempts."""
+        return [held for id_, held in self._known.items() if id_ not in self.running]
+
+    def renew(self, held: Held, live: dict[str, Any]) -> None:
+        """Its job's config is another now: what it runs is pinned, how it waits is not."""
+        held.live = live
+        waiting = self.line.discard(held.execution.id)
+        if waiting is not None:
+            self._left_line(held)
+            self.wait(held, counted=waiting.counted)
+
+    def go_on(self) -> None:
+        """Somebody's stop ended: who waited for that may start."""
+        self.line.unpark("", "stop")
+
+    def _hindered(self, waiting: Waiting) -> Hindrance | None:
+        group = waiting.group
+        if group is not None and self._in_group[group] >= self._groups.get(group, 1):
+            return "group", group
+        if self._stopped(self._known[waiting.execution_id]):
+            return "stop", ""
+        return None
+
+    def superseded(self, job_id: str) -> str | None:
+        """The waiting run of the job whose place a newer scheduled one takes: none that somebody
+        asked for, sent a payload for, or that is caught up on purpose."""
+        for id_ in self.waiting_of(job_id):
+            held = self._known[id_]
+            released_by_itself = held.execution.trigger.type in ("schedule", "dependency")
+            if released_by_itself and not held.exempt and not held.attempts:
+                return id_
+        return None
+
     def wait(self, held: Held, *, counted: bool = False) -> None:
         """Put it in the line. `counted`: it counts towards its job's limit already."""
         payload = held.config["payload"]
         # Slots that are run later on purpose run one after another, whatever the limit is.
-        most = 1 if held.backfills else payload["limits"]["maxConcurrent"]
+        most = 1 if held.backfills else held.limits["maxConcurrent"]
         self._backfills[held.job_id] += held.backfills
         self._known[held.execution.id] = held
         held.pause = None
@@ -82,12 +129,13 @@ class InFlight:
                 held.execution.queued_at,
                 most,
                 counted,
+                held.limits.get("concurrencyGroup"),
             )
         )
 
     def take(self, max_running: int) -> Held | None:
         """The next one that may start, now running."""
-        waiting = self.line.take(self._active, len(self.running), max_running)
+        waiting = self.line.take(self._active, len(self.running), max_running, self._hindered)
         if waiting is None:
             return None
         held = self._known[waiting.execution_id]
@@ -102,15 +150,27 @@ class InFlight:
     def run(self, held: Held, *, counted: bool = False) -> None:
         self._known[held.execution.id] = held
         self.running[held.execution.id] = held
+        held.group = held.limits.get("concurrencyGroup")
+        if held.group is not None:
+            self._in_group[held.group] += 1
         if not counted:
             self._active[held.job_id] = self.active(held.job_id) + 1
 
     def rest(self, held: Held, *, counted: bool = True) -> None:
         """Between two attempts: holds no capacity, still counts towards its job's limit."""
         self._known[held.execution.id] = held
-        self.running.pop(held.execution.id, None)
+        self._stop_running(held.execution.id)
         if not counted:
             self._active[held.job_id] = self.active(held.job_id) + 1
+
+    def _stop_running(self, execution_id: str) -> bool:
+        held = self.running.pop(execution_id, None)
+        if held is None:
+            return False
+        if held.group is not None:
+            self._in_group[held.group] -= 1
+            self.line.unpark(held.group, "group")
+        return True
 
     def end(self, execution_id: str) -> Held | None:
         """Forget it, whatever it did; those that waited for its job's limit may start."""
@@ -120,7 +180,7 @@ class InFlight:
         was_waiting = self.line.discard(execution_id)
         if was_waiting is not None:
             self._left_line(held)
-        ran = self.running.pop(execution_id, None) is not None
+        ran = self._stop_running(execution_id)
         resting = held.pause is not None
         if held.pause is not None:
             held.pause.cancel()

@@ -7,22 +7,24 @@ lose an attempt (found and recorded on restart) but never run one twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from jobreconciler.core import notices
-from jobreconciler.core.admission import at_release
+from jobreconciler.core import cron, notices, suspension
+from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
 from jobreconciler.core.overrides import merged
 from jobreconciler.core.retry import RetryPolicy, retry_at
-from jobreconciler.errors import Invalid, JobReconcilerError
+from jobreconciler.errors import Invalid, JobReconcilerError, Stalled
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
+from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Attempt, Execution, Launch, Missed, Outcome, Trigger
 from jobreconciler.model.job import PinnedJob
+from jobreconciler.model.suspension import Suspension
 from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
@@ -38,14 +40,23 @@ class Worker:
     """The work loop. Everything here runs on the event loop."""
 
     def __init__(
-        self, store: Store, executor: Executor, clock: Clock, observer: Observer, max_running: int
+        self,
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        observer: Observer,
+        stops: Stops,
+        max_running: int,
+        groups: Mapping[str, int],
     ) -> None:
         self._store = store
         self._executor = executor
         self._clock = clock
         self._observer = observer
         self._max_running = max_running
-        self._flight = InFlight()
+        self._stops = stops
+        stops.on_changed(self._stops_changed)
+        self._flight = InFlight(groups, self._stopped)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.admitting = True
@@ -63,11 +74,19 @@ class Worker:
         dry_run: bool = False,
         retry_of: str | None = None,
         write: Write | None = None,
+        exempt: bool = False,
     ) -> Execution | None:
         """Store one execution and put it in the line. None: its slot was handled already.
 
         `write` stores it where more than the row has to be written in the same transaction.
+        Raises Stalled for a manual run of a suspended job, unless it overrides that.
         """
+        stop = self._stops.over(pinned.job_id, pinned.config)
+        if stop is not None:
+            trigger = _in_spite_of(stop, pinned.job_id, trigger)
+            if trigger.type in ("webhook", "dependency"):
+                reason = suspension.skip_reason(stop)
+                return await self.skip(pinned, trigger, reason, write or self._write)
         execution = self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of)
         limits = pinned.config["payload"]["limits"]
         choice = at_release(
@@ -76,14 +95,14 @@ class Worker:
             self._flight.waiting(pinned.job_id),
             limits["maxConcurrent"],
             trigger.type,
+            exempt=exempt,
         )
         if choice == "skip":
-            most = limits["maxConcurrent"]
             execution = replace(
                 execution,
                 status="skipped",
                 finished_at=execution.queued_at,
-                error=f"overlap: {most} of it may run at once, and that many do",
+                error=_overlap_text(limits["maxConcurrent"], trigger),
             )
         if not await (write or self._write)(execution, pinned.config):
             return None
@@ -91,21 +110,40 @@ class Worker:
             self._observer.slot_skipped(pinned.job_id, "overlap")
             log.info("skipped", job=pinned.job_id, execution=execution.id, reason="overlap")
             return execution
-        if choice == "replace":
-            await self._replace_oldest(pinned.job_id)
-        self._enqueue(Held(execution, pinned.config, due_at))
+        await self._make_room(choice, pinned.job_id)
+        self._enqueue(Held(execution, pinned.config, due_at, exempt=exempt))
         return execution
 
     async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
         return await asyncio.wrap_future(self._store.release(execution, config))
 
-    async def skip(self, pinned: PinnedJob, trigger: Trigger, reason: str, write: Write) -> None:
+    async def skip(
+        self, pinned: PinnedJob, trigger: Trigger, reason: str, write: Write
+    ) -> Execution | None:
         """Record a trigger that starts nothing, for `reason`."""
         made = self._new(pinned, trigger)
         execution = replace(made, status="skipped", finished_at=made.queued_at, error=reason)
-        if await write(execution, pinned.config):
-            self._observer.slot_skipped(pinned.job_id, reason)
-            log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
+        if not await write(execution, pinned.config):
+            return None
+        self._observer.slot_skipped(pinned.job_id, reason)
+        log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
+        return execution
+
+    async def skip_slots(self, pinned: PinnedJob, missed: Missed, stop: Suspension) -> None:
+        """Record slots that somebody's stop keeps from starting; they are not caught up."""
+        made = self._new(pinned, Trigger("schedule"))
+        execution = replace(
+            made,
+            status="skipped",
+            missed=missed,
+            finished_at=made.queued_at,
+            error=suspension.sentence(stop),
+        )
+        written = self._store.skip_slots(execution, pinned.config, stop.created_at)
+        if await asyncio.wrap_future(written):
+            for _ in range(min(missed.count, 1000)):
+                self._observer.slot_skipped(pinned.job_id, missed.reason)
+            log.info("skipped", job=pinned.job_id, count=missed.count, reason=missed.reason)
 
     async def miss(self, pinned: PinnedJob, missed: Missed) -> None:
         """Record slots that nobody started."""
@@ -149,6 +187,63 @@ class Worker:
         self._flight.wait(held, counted=counted)
         self._observer.waiting(len(self._flight.line))
         self._wake.set()
+
+    async def _make_room(self, choice: Overlap, job_id: str) -> None:
+        if choice == "replace":
+            await self._replace_oldest(job_id)
+        elif choice == "supersede":
+            waiting = self._flight.superseded(job_id)
+            if waiting is not None:
+                await self.cancel(waiting, "replaced by a newer run: one of it may wait")
+
+    def _stopped(self, held: Held) -> bool:
+        """Whether somebody's stop keeps it from starting now."""
+        if held.execution.trigger.override:
+            return False
+        return self._stops.over(held.job_id, held.live or held.config) is not None
+
+    def _stops_changed(self) -> None:
+        self._flight.go_on()
+        self._wake.set()
+
+    async def recheck(self, job_ids: Collection[str] | None = None) -> None:
+        """Jobs changed: what of them has not started yet (None: of all) starts only if they are
+        still declared and enabled, and by their new limits."""
+        waiting = [
+            held for held in self._flight.not_started() if job_ids is None or held.job_id in job_ids
+        ]
+        if not waiting:
+            return
+        live = await asyncio.to_thread(self._store.pinned, {held.job_id for held in waiting})
+        for held in waiting:
+            if held not in self._flight.not_started():
+                continue
+            pinned = live.get(held.job_id)
+            if pinned is None:
+                await self.cancel(held.execution.id, "its job was deleted before it could start")
+            elif not pinned.config["payload"]["isEnabled"]:
+                await self.cancel(held.execution.id, "its job was disabled before it could start")
+            else:
+                self._flight.renew(held, pinned.config)
+                self._wake.set()
+
+    async def _miss_waiting(self, held: Held, slot: datetime) -> None:
+        """It waited past its startingDeadlineSeconds: recorded as missed, never started."""
+        execution = held.execution
+        missed = Missed(slot, slot, 1, "deadline_exceeded")
+        at = self._clock.now()
+        try:
+            done = await asyncio.wrap_future(self._store.miss_queued(execution.id, at, missed))
+            ended = replace(execution, status="missed", missed=missed, finished_at=at)
+            told = notices.of_missed(ended, held.config) if done else None
+            if told is not None:
+                await asyncio.wrap_future(self._store.tell(told))
+                self.on_notices()
+        finally:
+            self._ended(execution.id)
+        if done:
+            self._observer.slot_missed(held.job_id, 1)
+            log.warning("missed", job=held.job_id, execution=execution.id, reason=missed.reason)
 
     async def _replace_oldest(self, job_id: str) -> None:
         """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
@@ -227,6 +322,10 @@ class Worker:
             await self._wake.wait()
             self._wake.clear()
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
+                slot = _too_late(held, self._clock.now())
+                if slot is not None:
+                    self._spawn(self._miss_waiting(held, slot))
+                    continue
                 held.attempts += 1
                 self._spawn(self._start(held))
             self._observer.waiting(len(self._flight.line))
@@ -406,6 +505,40 @@ def _nobody_listens() -> None:
 
 def _nobody_waits(_job_id: str) -> None:
     """What was to follow an outcome is found again by whoever looks at the store."""
+
+
+def _in_spite_of(stop: Suspension, job_id: str, trigger: Trigger) -> Trigger:
+    """The trigger as it may start or wait under this stop. Raises Stalled."""
+    if trigger.type != "manual":
+        return trigger
+    said = suspension.sentence(stop)
+    if not trigger.override:
+        raise Stalled(
+            f"{job_id} may not be started: {said}",
+            reason="Suspended",
+            hint="`jobreconciler trigger JOB --override` starts it all the same",
+        )
+    reason = f"{trigger.reason}; " if trigger.reason else ""
+    return replace(trigger, reason=f"{reason}in spite of: {said}")
+
+
+def _overlap_text(most: int, trigger: Trigger) -> str:
+    if trigger.type == "webhook":
+        return f"overlap: {WEBHOOK_QUEUE} of it wait already"
+    return f"overlap: {most} of it may run at once, and that many do"
+
+
+def _too_late(held: Held, now: datetime) -> datetime | None:
+    """Its slot, where its first attempt may not begin any more. Read live, as all limits."""
+    slot = held.execution.trigger.slot
+    schedule = (held.live or held.config)["payload"].get("schedule") or {}
+    deadline = schedule.get("startingDeadlineSeconds")
+    if held.attempts or slot is None or deadline is None:
+        return None
+    if held.execution.trigger.type != "schedule":
+        return None
+    start = cron.jittered(held.job_id, slot, schedule.get("jitterSeconds", 0))
+    return slot if (now - start).total_seconds() > deadline else None
 
 
 def _launch(held: Held) -> Launch:

@@ -133,6 +133,10 @@ class Metrics:
         )
         self._running = self._gauge("executions_running", "Executions that run now.")
         self._waiting = self._gauge("executions_waiting", "Executions that wait to start.")
+        self._clock_parted = self._gauge(
+            "clock_parted_seconds",
+            "How far the wall clock was set, where no slot starts because of it; else 0.",
+        )
         self._lateness = self._histogram(
             "schedule_lateness_seconds",
             "From a slot's time, jitter included, to the start of its process.",
@@ -203,6 +207,9 @@ class Metrics:
 
     def lateness(self, seconds: float) -> None:
         self._lateness.observe(max(seconds, 0.0))
+
+    def clock_parted(self, seconds: float) -> None:
+        self._clock_parted.set(seconds)
 
     def loop_error(self, loop: str) -> None:
         self._errors.labels(loop).inc()
