@@ -53,6 +53,15 @@ class Capture:
             return {"outputBytes": self.total, "outputDropped": 0}
         return compact(self._run, self._cap)
 
+    def discard(self) -> None:
+        """Gives up the output, for the room it takes."""
+        self._in_tail = False
+        for path in (f"{self._run}/{spool.OUTPUT}", f"{self._run}/{spool.OUTPUT}.part"):
+            if os.path.exists(path):
+                os.unlink(path)
+        if os.path.isdir(self._run):
+            sweep(self._run)
+
     def sweep(self) -> None:
         """Removes the pieces; only after the result was written (see `read_output`)."""
         if self._in_tail:
@@ -195,10 +204,13 @@ def _read_ended(run: str, result: dict[str, Any], offset: int, limit: int) -> Ch
         offset = head + dropped
     if offset >= total:
         return Chunk(b"", offset, skipped, True)
-    if offset < head:
-        data = _read(path, offset, min(limit, head - offset))
-    else:
-        data = _read(path, offset - dropped + int(result.get("outputMarker", 0)), limit)
+    try:
+        if offset < head:
+            data = _read(path, offset, min(limit, head - offset))
+        else:
+            data = _read(path, offset - dropped + int(result.get("outputMarker", 0)), limit)
+    except FileNotFoundError:
+        return Chunk(b"", total, total - offset + skipped, True)
     after = offset + len(data)
     return Chunk(data, after, skipped, after >= total or not data)
 

@@ -17,6 +17,7 @@ from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
 from jobreconciler.execute.masking import Mask
 from jobreconciler.execute.reports import Reports
+from jobreconciler.execute.signals import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,35 +30,8 @@ GIVE_UP = 30.0
 LIVE_INTERVAL = 0.5
 MEMORY_INTERVAL = 0.2
 _CHUNK = 65536
-HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
-
-
-class Signals:
-    """The signals of one supervisor process, which blocked them until now.
-
-    They wake the poll through a pipe, so that none is lost between check and sleep. SIGUSR1 says:
-    look whether your run is to be stopped; one that comes too late for its run means nothing to
-    the next. SIGTERM comes from outside, at a shutdown of the machine for one.
-    """
-
-    def __init__(self) -> None:
-        self.look = False
-        self.told_to_end = False
-        self.idle = False
-        self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
-        signal.signal(signal.SIGUSR1, self._on_look)
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-
-    def _on_look(self, *_: object) -> None:
-        self.look = True
-
-    def _on_term(self, *_: object) -> None:
-        if self.idle:
-            os._exit(0)
-        self.told_to_end = True
+_RESULT_TRIES = (0.0, 0.1, 1.0, 5.0, 20.0)
+"""Seconds to wait after each try to write a result that the disk does not take."""
 
 
 class Supervisor:
@@ -348,8 +322,28 @@ class Supervisor:
             "malformedReports": self._reports.malformed,
             **figures,
         }
-        spool.write_json(f"{self._run}/{spool.RESULT}", result)
+        self._keep(result)
         self._capture.sweep()
+
+    def _keep(self, result: dict[str, Any]) -> None:
+        """Writes the result, though the spool was removed or the disk is full: it comes before the
+        output, which makes room for it. Raises OSError where even that does not help."""
+        path = f"{self._run}/{spool.RESULT}"
+        for pause in _RESULT_TRIES:
+            try:
+                os.makedirs(self._run, 0o700, exist_ok=True)
+                spool.write_json(path, result)
+            except OSError as failure:
+                lost = result["outputBytes"] - result["outputDropped"]
+                if not result["error"]:
+                    result["error"] = f"its output could not be kept: {failure.strerror}"
+                result["outputDropped"] += lost
+                self._capture.discard()
+                time.sleep(pause)
+            else:
+                return
+        os.makedirs(self._run, 0o700, exist_ok=True)
+        spool.write_json(path, result)
 
 
 def _ending(status: int | None) -> tuple[int | None, int | None]:
@@ -359,10 +353,6 @@ def _ending(status: int | None) -> tuple[int | None, int | None]:
     if os.WIFSIGNALED(status):
         return None, os.WTERMSIG(status)
     return os.WEXITSTATUS(status), None
-
-
-def _nothing(*_: object) -> None:
-    """A handler, since an ignored signal would wake nobody."""
 
 
 def _identity() -> tuple[int, int]:

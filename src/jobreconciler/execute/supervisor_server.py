@@ -23,7 +23,8 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobreconciler.execute import frames, processes, spawn, spool
-from jobreconciler.execute.supervisor import HANDLED, Signals, Supervisor
+from jobreconciler.execute.signals import HANDLED, Signals
+from jobreconciler.execute.supervisor import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

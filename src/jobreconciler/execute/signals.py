@@ -1,0 +1,40 @@
+"""The signals a supervisor listens to. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+
+
+class Signals:
+    """The signals of one supervisor process, which blocked them until now.
+
+    They wake the poll through a pipe, so that none is lost between check and sleep. SIGUSR1 says:
+    look whether your run is to be stopped; one that comes too late for its run means nothing to
+    the next. SIGTERM comes from outside, at a shutdown of the machine for one.
+    """
+
+    def __init__(self) -> None:
+        self.look = False
+        self.told_to_end = False
+        self.idle = False
+        self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _nothing)
+        signal.signal(signal.SIGUSR1, self._on_look)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+    def _on_look(self, *_: object) -> None:
+        self.look = True
+
+    def _on_term(self, *_: object) -> None:
+        if self.idle:
+            os._exit(0)
+        self.told_to_end = True
+
+
+def _nothing(*_: object) -> None:
+    """A handler, since an ignored signal would wake nobody."""
