@@ -44,9 +44,6 @@ INDEX: dict[str, dict[str, str]] = {
         "backfill": "Run slots of the past that never ran.",
         "cancel": "Stop an execution, or drop it from the line.",
         "retry": "Run again what an execution was for.",
-        "backfill": "Run slots of the past that never ran.",
-        "cancel": "Stop an execution, or drop it from the line.",
-        "retry": "Run again what an execution was for.",
     },
     "Looking": {
         "status": "Show what needs attention, what runs and what is applied.",
