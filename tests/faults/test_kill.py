@@ -1,4 +1,4 @@
-"""kill -9 of the daemon, again and again: nothing is lost, nothing runs twice, nothing stays behind.
+"""kill -9 of the daemon, again and again: nothing is lost, runs twice or stays behind.
 
 A short version runs with the other tests; `make soak` runs it for hundreds of kills
 (SOAK_KILLS=N). Slots are a second apart; jobs sleep, fail, are tried again, and overlap.
