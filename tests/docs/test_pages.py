@@ -185,7 +185,7 @@ def families() -> set[str]:
     metrics = Metrics("0")
     report_everything(metrics)
     metrics.http_request("GET", "/", 200, 0.1)
-    text = scrape(metrics, [row("nightly")], {"nightly": AT}).raw
+    text = scrape(metrics, [row("nightly", late_after=1.0, overrun_after=1.0)], {"nightly": AT}).raw
     return set(re.findall(r"^# TYPE (jobreconciler_\w+)", text, re.MULTILINE))
 
 

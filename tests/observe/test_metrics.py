@@ -62,7 +62,7 @@ def scrape(
 ) -> Text:
     async def collect() -> str:
         stats = rows if callable(rows) else lambda: rows
-        pieces = [piece async for piece in metrics.render(stats, lambda: slots or {})]
+        pieces = [piece async for piece in metrics.render(stats, lambda: slots or {}, AT)]
         return b"".join(pieces).decode()
 
     return Text(asyncio.run(collect()))
@@ -220,7 +220,7 @@ def test_many_jobs_come_in_many_pieces_and_the_loop_turns_in_between(metrics: Me
 
         other = asyncio.create_task(turn())
         raw = []
-        async for piece in metrics.render(lambda: rows, dict):
+        async for piece in metrics.render(lambda: rows, dict, AT):
             pieces += 1
             raw.append(piece)
         over = True

@@ -20,6 +20,7 @@ from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.change import AppliedChange, FieldChange, Provenance, ReconcileRecord
 from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Execution, Trigger
+from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import Live
 from jobreconciler.ports import ChangeSet, Clock, Executor, JobTypes
 from jobreconciler.store.store import SqlStore
@@ -106,6 +107,7 @@ class Daemon:
         dry_run: bool = False,
         parameters: Mapping[str, Any] | None = None,
         key: str | None = None,  # noqa: ARG002
+        override: bool = False,  # noqa: ARG002
     ) -> Execution:
         if self.before_trigger is not None:
             await self.before_trigger()
@@ -119,6 +121,29 @@ class Daemon:
         made = queued(job_id, 900 + self.triggered, trigger=trigger, dry_run=dry_run)
         await asyncio.wrap_future(self.store.release(made, job.config))
         return made
+
+    async def suspend(
+        self,
+        scope: SuspensionScope,
+        target: str,
+        *,
+        actor: str,
+        reason: str | None,
+        until: datetime | None,
+    ) -> Suspension:
+        now = self.clock.now()
+        return await asyncio.wrap_future(
+            self.store.suspend(Suspension(scope, target, actor, now, reason, until))
+        )
+
+    async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
+        return await asyncio.wrap_future(
+            self.store.lift(scope, target, actor, self.clock.now())
+        )
+
+    def confirm_clock(self, actor: str) -> bool:
+        self.calls.append(("clock", actor))
+        return False
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         self.calls.append(("reconcile", actor))

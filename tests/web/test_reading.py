@@ -85,6 +85,12 @@ class TestDaemon:
             "/api/v1/changelog",
             "/api/v1/reconcile",
             "/api/v1/prune-approvals",
+            "/api/v1/suspensions",
+            "/api/v1/suspensions/lift",
+            "/api/v1/jobs/{job_id}/suspend",
+            "/api/v1/jobs/{job_id}/resume",
+            "/api/v1/pause",
+            "/api/v1/unpause",
         } == set(described["paths"])
         assert described["paths"]["/api/v1/reconcile"]["post"]["security"]
 

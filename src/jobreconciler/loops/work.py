@@ -386,6 +386,8 @@ class Worker:
             self._observer.loop_error("work")
             await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
             return
+        if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
+            self._observer.jobs_changed()  # from when on it overruns is known now
         if held.due_at is not None and held.attempts == 1:
             late = (started.started_at - held.due_at).total_seconds()
             self._observer.lateness(max(0.0, late))

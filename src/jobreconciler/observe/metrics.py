@@ -240,6 +240,7 @@ class Metrics:
         self,
         stats: Callable[[], Sequence[JobStats]],
         next_slots: Callable[[], Mapping[str, datetime]],
+        now: datetime,
     ) -> AsyncIterator[bytes]:
         """The whole answer, in pieces of a few milliseconds' work with a turn of the loop between.
 
@@ -249,7 +250,7 @@ class Metrics:
         for piece in self._registry_pieces():
             yield piece
             await asyncio.sleep(0)
-        async for piece in self.per_job.render(stats, next_slots):
+        async for piece in self.per_job.render(stats, next_slots, now):
             yield piece
 
     def _registry_pieces(self) -> Iterator[bytes]:

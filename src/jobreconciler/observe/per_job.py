@@ -57,6 +57,7 @@ class PerJobSeries:
         self._stale = True
         self._labels: dict[str, str] = {}
         self._cached: list[bytes] = []
+        self._expecting: list[JobStats] = []
 
     # ----------------------------------------------------------------------------------- counting
 
@@ -84,17 +85,20 @@ class PerJobSeries:
         self,
         stats: Callable[[], Sequence[JobStats]],
         next_slots: Callable[[], Mapping[str, datetime]],
+        now: datetime,
     ) -> AsyncIterator[bytes]:
         async with self._turn:
             if self._stale:
                 await self._refresh(stats)
-            cached, labels = self._cached, self._labels
+            cached, labels, expecting = self._cached, self._labels, self._expecting
         for piece in cached:
             yield piece
             await asyncio.sleep(0)
         executions, missed, skipped = self._counts()
         for name, text, kind, lines in (
             _next_family(labels, next_slots()),
+            _late_family(labels, expecting, now),
+            _overrunning_family(labels, expecting, now),
             _executions_family(labels, executions),
             _missed_family(labels, missed),
             _skipped_family(labels, skipped),
@@ -120,6 +124,9 @@ class PerJobSeries:
             async for piece in _family(f"{self._prefix}_{name}", text, "gauge", lines):
                 cached.append(piece)
         self._labels, self._cached = labels, cached
+        self._expecting = [
+            row for row in rows if row.late_after is not None or row.overrun_after is not None
+        ]
         await self._forget_others(labels)
 
     async def _forget_others(self, live: Mapping[str, str]) -> None:
@@ -151,6 +158,30 @@ def _next_family(labels: Mapping[str, str], slots: Mapping[str, datetime]) -> Fa
         if job_id in slots
     )
     return "job_next_run_timestamp_seconds", "The job's next slot.", "gauge", lines
+
+
+def _late_family(
+    labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime
+) -> Family:
+    at = now.timestamp()
+    lines = (
+        (f"{labels[row.job_id]}}}", str(int(at > row.late_after)))
+        for row in expecting
+        if row.late_after is not None
+    )
+    return "job_late", "1 where the job has not succeeded for too long.", "gauge", lines
+
+
+def _overrunning_family(
+    labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime
+) -> Family:
+    at = now.timestamp()
+    lines = (
+        (f"{labels[row.job_id]}}}", str(int(at > row.overrun_after)))
+        for row in expecting
+        if row.overrun_after is not None
+    )
+    return "job_overrunning", "1 where what runs of the job takes too long.", "gauge", lines
 
 
 def _executions_family(labels: Mapping[str, str], counts: dict[tuple[str, str], int]) -> Family:
@@ -198,6 +229,7 @@ def _stored_families(
 
     yield "job_info", "What the job is.", described()
     yield "job_enabled", "1 where the job may be started at all.", each(lambda row: row.enabled)
+    yield "job_suspended", "1 where an operator stops the job.", each(lambda row: row.suspended)
     yield (
         "job_last_run_timestamp_seconds",
         "When the job's last run ended, whatever its outcome.",

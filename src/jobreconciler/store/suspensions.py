@@ -83,9 +83,7 @@ def lift(
     return count
 
 
-def _of(
-    found: Sequence[Suspension], scope: SuspensionScope, target: str
-) -> tuple[Suspension, ...]:
+def _of(found: Sequence[Suspension], scope: SuspensionScope, target: str) -> tuple[Suspension, ...]:
     return tuple(each for each in found if (each.scope, each.target) == (scope, target))
 
 

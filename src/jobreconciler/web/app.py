@@ -17,7 +17,7 @@ from jobreconciler.web.answers import encode, tagged
 from jobreconciler.web.auth import Access
 from jobreconciler.web.guard import Guard
 from jobreconciler.web.idempotency import Repeats
-from jobreconciler.web.routes import executions, fleet, health, hooks, jobs, status
+from jobreconciler.web.routes import executions, fleet, health, hooks, jobs, status, stops
 from jobreconciler.web.serving import Serving
 
 _PROBLEM: dict[str, Any] = {
@@ -57,7 +57,7 @@ def create_app(service: Service, metrics: Metrics, access: Access) -> FastAPI:
     app.state.serving = Serving(service, metrics)
     app.state.repeats = Repeats(service.clock.monotonic)
     problems.install(app)
-    for each in (health, status, jobs, executions, fleet, hooks):
+    for each in (health, status, jobs, executions, fleet, stops, hooks):
         app.include_router(each.router)
     app.include_router(_description(app))
     return app

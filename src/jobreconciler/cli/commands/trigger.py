@@ -31,6 +31,9 @@ def command(
     ] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; recorded.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    override: Annotated[
+        bool, typer.Option("--override", help="Also while it is suspended; recorded.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Print its output; exit 1 unless it succeeds.")
     ] = False,
@@ -44,6 +47,8 @@ def command(
     body: dict[str, Any] = {"dryRun": dry_run, "parameters": parameters(param or [])}
     if reason:
         body["reason"] = reason
+    if override:
+        body["override"] = True
     client = Client(settings)
     execution = client.post(f"/api/v1/jobs/{segment(job)}/trigger", body)
     if wait:

@@ -45,6 +45,9 @@ class ManualTrigger(BaseModel):
     parameters: Annotated[
         dict[str, Any], Field(description="Overrides, as far as manual.allowParameters goes.")
     ] = {}
+    override: Annotated[
+        bool, Field(description="Start it in spite of a suspension; recorded.")
+    ] = False
 
 
 class Backfill(BaseModel):
@@ -145,6 +148,7 @@ async def trigger(
             dry_run=body.dry_run,
             parameters=body.parameters or None,
             key=idempotency_key,
+            override=body.override,
         )
 
     if idempotency_key is None:
