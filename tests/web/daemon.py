@@ -137,9 +137,7 @@ class Daemon:
         )
 
     async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
-        return await asyncio.wrap_future(
-            self.store.lift(scope, target, actor, self.clock.now())
-        )
+        return await asyncio.wrap_future(self.store.lift(scope, target, actor, self.clock.now()))
 
     def confirm_clock(self, actor: str) -> bool:
         self.calls.append(("clock", actor))

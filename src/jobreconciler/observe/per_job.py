@@ -160,9 +160,7 @@ def _next_family(labels: Mapping[str, str], slots: Mapping[str, datetime]) -> Fa
     return "job_next_run_timestamp_seconds", "The job's next slot.", "gauge", lines
 
 
-def _late_family(
-    labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime
-) -> Family:
+def _late_family(labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime) -> Family:
     at = now.timestamp()
     lines = (
         (f"{labels[row.job_id]}}}", str(int(at > row.late_after)))

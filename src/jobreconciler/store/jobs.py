@@ -75,7 +75,7 @@ _EXPECTING = Statement(
     "SELECT c.job_id, c.config, s.last_success_at, "
     "CASE WHEN c.schedule_enabled THEN c.schedule_since ELSE c.created_at END FROM job_configs c "
     "LEFT JOIN job_states s ON s.job_id = c.job_id "
-    "WHERE c.deleted_at IS NULL AND c.config LIKE '%\"expect\":{\"%'"
+    'WHERE c.deleted_at IS NULL AND c.config LIKE \'%"expect":{"%\''
 )
 _HELD = Statement(f"{_CONDITIONS_SQL} WHERE type = 'Held' AND status = 'True'")
 

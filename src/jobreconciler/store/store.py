@@ -279,9 +279,7 @@ class SqlStore:
         return self._read(retention.unused_versions)
 
     def forget_versions(self, digests: Collection[str], watched: int) -> Future[int]:
-        return self.submit(
-            lambda tx: retention.forget_versions(tx, digests, self._pinned, watched)
-        )
+        return self.submit(lambda tx: retention.forget_versions(tx, digests, self._pinned, watched))
 
     def unused_blobs(self) -> list[str]:
         return self._read(retention.unused_blobs)

@@ -24,7 +24,7 @@ def command(
 
     \b
     Example:
-      jobreconciler cancel 0195a000-0000-7000-8000-000000000001 --reason "wrong day"
+      jobreconciler cancel 0195a000-0000-7000-8000-000000000001 --reason wrong
     """
     body: dict[str, Any] = {} if reason is None else {"reason": reason}
     found = Client(settings).post(f"/api/v1/executions/{segment(execution)}/cancel", body)

@@ -56,7 +56,5 @@ def readyz(served: Served) -> Response:
 async def metrics(served: Served, _: Reader) -> Response:
     """Prometheus text. Written in slices: 10,000 jobs never stop the loop."""
     service = served.service
-    pieces = served.metrics.render(
-        service.store.stats, service.all_next_slots, service.clock.now()
-    )
+    pieces = served.metrics.render(service.store.stats, service.all_next_slots, service.clock.now())
     return StreamingResponse(pieces, media_type=CONTENT_TYPE)

@@ -45,9 +45,9 @@ class ManualTrigger(BaseModel):
     parameters: Annotated[
         dict[str, Any], Field(description="Overrides, as far as manual.allowParameters goes.")
     ] = {}
-    override: Annotated[
-        bool, Field(description="Start it in spite of a suspension; recorded.")
-    ] = False
+    override: Annotated[bool, Field(description="Start it in spite of a suspension; recorded.")] = (
+        False
+    )
 
 
 class Backfill(BaseModel):
