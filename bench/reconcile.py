@@ -4,6 +4,7 @@ The first apply is a whole process, from the shell to its exit, beside Python pr
 less with the same files. The pass without a change runs in this process, where every read and
 write of the store can be counted. One change is timed against the real daemon: from the moment
 before `git update-ref` is started until another process reads the new revision from the store.
+With BENCH_FLAT=1 also among 100,000 files of one folder, which git takes minutes to write.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MANY = 100_000
 FEW = 1_000
 FOLDERS = 100
 CHANGES = 44
-ROUNDS = 3
+ROUNDS = 2
 POLL_SECONDS = 0.0005
 CHANGE_TARGET_MS = 100
 WIDER_TARGET = 1.5
@@ -68,9 +69,10 @@ def measure() -> list[dict[str, Any]]:
         rows += [_change_row(few, f"{FEW:,} in one folder", None)]
         rows += [_change_row(many, f"{MANY:,} in {FOLDERS} folders", few)]
         rows += _pass_without_a_change(work / "many", MANY)
-        shutil.rmtree(work / "many")
-        flat = _one_change(work, "flat", _unscheduled(MANY, lambda _: "all"))
-        rows += [_change_row(flat, f"{MANY:,} in one folder", few, shown_only=True)]
+        if os.environ.get("BENCH_FLAT"):
+            shutil.rmtree(work / "many")
+            flat = _one_change(work, "flat", _unscheduled(MANY, lambda _: "all"))
+            rows += [_change_row(flat, f"{MANY:,} in one folder", few, shown_only=True)]
     return rows
 
 

@@ -34,7 +34,7 @@ def command(
 
     \b
     Example:
-      jobreconciler backfill nightly --from 2026-03-01T00:00Z --to 2026-03-07T00:00Z
+      jobreconciler backfill daily --from 2026-03-01T00:00Z --to 2026-03-02T00:00Z
     """
     body: dict[str, Any] = {"from": first, "to": last}
     if limit is not None:
