@@ -87,7 +87,8 @@ def test_the_last_good_state_keeps_running_and_says_why(
     world.reconcile()
     cause(world)
     logs = LogCapture()
-    said = structlog.wrap_logger(None, processors=[logs])
+    every_level = structlog.make_filtering_bound_logger(0)
+    said = structlog.wrap_logger(None, processors=[logs], wrapper_class=every_level)
     monkeypatch.setattr("jobreconciler.loops.reconcile.log", said)
     result = world.reconcile()
     assert result.result == "failed"
