@@ -184,7 +184,8 @@ def _connect_sqlite(path: Path, mode: str) -> sqlite3.Connection:
     connection.create_function("sha256_hex", 1, _sha256_hex, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -16384")
+    # Of readers there are many, each with a cache of its own, over what the kernel caches anyway.
+    connection.execute(f"PRAGMA cache_size = {-4096 if mode == 'ro' else -16384}")
     return connection
 
 
