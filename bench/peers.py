@@ -23,13 +23,15 @@ from typing import Any
 from bench import fleet
 
 JOBS = 1_000
-ROUNDS = 3
+ROUNDS = 2
 PREFECT_JOBS = 100
 PREFECT_SECONDS = 900
 
 OURS = """
 import json, sys, time
 from pathlib import Path
+import alembic.command, git, sqlalchemy.dialects.sqlite
+import jobreconciler.source.git, jobreconciler.store.opening
 from jobreconciler.app import reconcile_once
 from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics

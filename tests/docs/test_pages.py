@@ -215,14 +215,8 @@ def test_every_reason_of_a_held_job_and_of_a_git_fault_says_what_to_do() -> None
 def test_links_lead_somewhere(path: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", path.read_text()):
         there = (path.parent / target).resolve() if target else path
-        if there.name in NOT_YET:
-            continue
         assert there.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)$", there.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
             assert anchor in slugs, f"{target}#{anchor}"
-
-
-NOT_YET = {"performance.md"}
-"""Pages that are written elsewhere while this is."""
