@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic_core import from_json
 
 from jobreconciler.core.diff import diff_configs
 from jobreconciler.core.index import JobIndex
@@ -61,7 +62,7 @@ def applied_changes(
         if origin not in built:
             built[origin] = provenancer.build(plan.revision, *origin)
         desired = change.desired
-        new = json.loads(desired.config) if desired is not None else None
+        new = from_json(desired.config) if desired is not None else None
         applied.append(
             AppliedChange(
                 job_id=change.job_id,

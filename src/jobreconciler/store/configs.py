@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+
+from pydantic_core import from_json
 
 from jobreconciler.model.change import AppliedChange, ChangelogRow, ReconcileRecord
 from jobreconciler.model.condition import Condition
@@ -145,7 +146,7 @@ def _rises(change: AppliedChange, old: _Stored | None) -> int:
 def _config_row(
     job: DesiredJob, revision: str, generation: int, old: _Stored | None, at: int
 ) -> dict[str, Any]:
-    config = json.loads(job.config)
+    config = from_json(job.config)
     meta, payload = config.get("meta") or {}, config.get("payload") or {}
     schedule = payload.get("schedule") or {}
     row: dict[str, Any] = {
