@@ -65,6 +65,7 @@ INDEX: dict[str, dict[str, str]] = {
         "token": "Create, list and revoke access tokens.",
     },
 }
+HELP = frozenset({"-h", "--help"})
 VERBS = {name: said for section in INDEX.values() for name, said in section.items()}
 
 ABOUT = """GitOps for scheduled jobs: declared in git, validated, applied, run and observed.
@@ -92,7 +93,12 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise _unknown(args[0])
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not HELP.intersection(args):
+            # Settings were taken out of the command line already: only help shows them, and each
+            # parameter costs Typer milliseconds.
+            command.params = [each for each in command.params if each.name not in FLAGS]
+        return name, command, rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The verbs first: the settings below them are many and the same for all."""
@@ -153,7 +159,7 @@ def _typer(**arguments: Any) -> typer.Typer:
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={"help_option_names": sorted(HELP, key=len), "max_content_width": 100},
         **arguments,
     )
 
