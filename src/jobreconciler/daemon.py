@@ -310,7 +310,9 @@ class Daemon:
         self._keep("watch", self._watch)
         self._keep("retention", self.retention.run)
         self._keep("garbage", _keep_collecting)
-        _settle_memory()
+        # Nothing was collected since the process began, and there was hardly any garbage.
+        gc.freeze()
+        gc.enable()
         self._ready = True
 
     def _keep(self, name: str, body: Any) -> None:

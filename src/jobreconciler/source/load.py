@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from jobreconciler.model.desired import DesiredFile, DesiredJob, Entry, Position
-from jobreconciler.model.job_config import Defaults, JobConfig
+from jobreconciler.model.job_config import Defaults
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.strict import ID_PATTERN
 from jobreconciler.source.checks import Checked, TypeLookup, check, zone_findings
@@ -31,13 +31,11 @@ from jobreconciler.source.defaults import (
 from jobreconciler.source.findings import Blame, Finding, Text, problems_of
 from jobreconciler.source.located_yaml import Located, read_located
 from jobreconciler.source.model_errors import findings_of, shown
+from jobreconciler.source.reader_version import reader_version
 from jobreconciler.source.strict_yaml import CloserLook, Quick, read_quickly
 
 if TYPE_CHECKING:
     from jobreconciler.ports import JobTypes
-
-RULES = 1
-"""Raise it whenever the same bytes come to be read differently and no schema shows it."""
 
 DEFAULTS_NAMES = ("_defaults.yaml", "_defaults.yml")
 
@@ -127,12 +125,8 @@ class YamlLoader:
 
     @cached_property
     def version(self) -> str:
-        """Changes whenever the same bytes would be read differently: rules, models, job types."""
-        types = [self.types.job_types.get(name) for name in self.types.job_types.names()]
-        read: list[Any] = [JobConfig.model_json_schema(), Defaults.model_json_schema()]
-        read += [(one.name, one.batches, one.parameters.model_json_schema()) for one in types]
-        digest = hashlib.sha256(_TEXT.encode(read).encode())
-        return f"{RULES}-{digest.hexdigest()[:16]}"
+        """Changes whenever the same bytes could be read differently."""
+        return reader_version(self.types.job_types)
 
     def load(
         self, entries: Sequence[Entry], contents: Mapping[str, bytes], defaults: Entry | None
