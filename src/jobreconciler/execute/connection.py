@@ -48,6 +48,7 @@ class ServerConnection(asyncio.Protocol):
         self._unpacker = frames.Unpacker()
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._going_on: dict[int, Any] = {}
+        self._unsent: list[bytes] = []
         self._last = 0
 
     async def launch(self, request: dict[str, Any], run: Any) -> tuple[int, int]:
@@ -63,7 +64,9 @@ class ServerConnection(asyncio.Protocol):
         answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._pending[number] = answer
         self._going_on[number] = run
-        self._transport.write(frames.pack(number, request))
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(frames.pack(number, request))
         said = await answer
         if "error" in said:
             del self._going_on[number]
@@ -74,6 +77,12 @@ class ServerConnection(asyncio.Protocol):
                 retry_after=1.0,
             )
         return said["pid"], said["started"]
+
+    def _send(self) -> None:
+        """All launches of one turn of the loop at once: each write wakes the server."""
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     async def close(self) -> None:
         """Lets the server end; supervisors go on with their runs."""

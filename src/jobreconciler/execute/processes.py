@@ -191,6 +191,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def own_children() -> list[int]:
+    """As `children` of this process, which has one thread."""
+    pid = os.getpid()
+    try:
+        return [*map(int, _text(f"/proc/self/task/{pid}/children").split())]
+    except OSError:
+        return children(pid)
+
+
 def _kernel_lists_children() -> bool:
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 

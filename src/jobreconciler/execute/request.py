@@ -17,6 +17,7 @@ import pwd
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def build(
     limits = launch.config.get("payload", {}).get("limits", {})
     return {
         "directory": directory,
-        "bootId": processes.boot_id(),
+        "bootId": _boot_id(),
         "argv": list(spec.argv),
         "env": _environment(launch, spec, secrets, environ, values),
         "cwd": _cwd(spec, environ),
@@ -71,6 +72,14 @@ def build(
         "payload": payload,
         "reuse": getattr(parameters, "isolation", "worker") == "worker",
     }
+
+
+_boot_id = cache(processes.boot_id)
+
+
+@lru_cache(maxsize=4)
+def _absolute(path: tuple[str, ...]) -> list[str]:
+    return [str(Path(entry).absolute()) for entry in path if entry]
 
 
 def _validated(job_type: JobType, parameters: Mapping[str, Any]) -> BaseModel:
@@ -96,7 +105,7 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> s
     limits = launch.config.get("payload", {}).get("limits", {})
     kind = type(job_type)
     content = {
-        "sysPath": [str(Path(entry).absolute()) for entry in sys.path if entry],
+        "sysPath": _absolute(tuple(sys.path)),
         "jobType": f"{kind.__module__}:{kind.__qualname__}",
         "parameters": launch.parameters,
         "secrets": secrets,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPORT_FD = 3
+NOT_STARTED = 126
 _TO_DEFAULT = (
     signal.SIGPIPE,
     signal.SIGXFSZ,
@@ -31,9 +32,21 @@ class Starter:
 
     channel = -1
     """A descriptor that is readable when a run ended whose process lives on; -1: there is none."""
+    waiting: tuple[int, int] | None = None
+    """Pid and start time of the process that will take the next run, where there is one."""
+    takes_within = float("inf")
+    """Seconds in which a process takes the run that it was given, or another is to have it."""
 
     def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
         return start(request)
+
+    def start_again(self) -> tuple[int, int, int]:
+        """Gives a run that was not taken to another process."""
+        raise NotImplementedError("a program takes its run when it is started")
+
+    def taken(self) -> bool:
+        """Whether the process began with its run."""
+        return True
 
     def has_ended(self) -> bool:
         """Reads the channel. True where the run is over and its process waits for another."""
@@ -41,6 +54,11 @@ class Starter:
 
     def gone(self) -> None:
         """The process has ended and was reaped."""
+
+    def finished(self, output: int, report: int) -> None:
+        """Nothing more is to be read from the ends that `start` returned."""
+        os.close(output)
+        os.close(report)
 
     def dismiss(self) -> None:
         """Ends a process that waits for a run."""
@@ -127,21 +145,21 @@ def failure(request: dict[str, Any], error: OSError | ValueError) -> tuple[int, 
     """Exit code by the shell's convention (127 missing, 126 not startable) and a sentence."""
     program, cwd = request["argv"][0], request["cwd"]
     if isinstance(error, ValueError):
-        return 126, f"{program!r} could not be started: {error}"
+        return NOT_STARTED, f"{program!r} could not be started: {error}"
     if not os.path.isdir(cwd):
         return 127, f"the working directory {cwd} does not exist"
     if isinstance(error, PermissionError) and not os.access(cwd, os.X_OK):
-        return 126, f"the working directory {cwd} may not be entered"
+        return NOT_STARTED, f"the working directory {cwd} may not be entered"
     if isinstance(error, FileNotFoundError):
         if "/" in program and os.path.exists(program):
             return 127, f"{program}: the interpreter its first line names does not exist"
         where = "" if "/" in program else " in PATH"
         return 127, f"there is no program {program!r}{where}"
     if isinstance(error, PermissionError):
-        return 126, f"{program!r} may not be executed"
+        return NOT_STARTED, f"{program!r} may not be executed"
     if error.errno == errno.ENOEXEC:
-        return 126, f"{program!r} is no program: it lacks a first line such as #!/bin/sh"
-    return 126, f"{program!r} could not be started: {error.strerror}"
+        return NOT_STARTED, f"{program!r} is no program: it lacks a first line such as #!/bin/sh"
+    return NOT_STARTED, f"{program!r} could not be started: {error.strerror}"
 
 
 def pipe() -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """The spool: one directory per attempt, the only thing a run and a daemon share on disk.
 
     runs/<execution id>/<attempt>/
-      supervisor   symbolic link, its text is "<boot id>:<pid>:<start time>": who has the run
-      job          symbolic link, its text is "<pid>:<start time>" of the job's own process
+      supervisor   symbolic link, its text is "<boot id>:<pid>:<start time>": who has the run;
+                   then, where a worker waited for it, ":<pid>:<start time>" of that
+      job          symbolic link, its text is "<pid>:<start time>" of the job's own process, where
+                   it is another than the worker that waited
       stop         symbolic link, its text is the status an operator's stop asks for
       output       what the job printed, masked; while it runs the first half of the cap
       tail.<head>.<start>   what follows, while it runs, in pieces; gone when it has ended
@@ -37,10 +39,21 @@ def directory(state_dir: str, execution_id: str, attempt: int) -> str:
     return os.path.join(state_dir, "runs", execution_id, str(attempt))
 
 
-def claim(run: str, boot: str, pid: int, started: int) -> bool:
-    """Takes the run for this supervisor. False where another one has it."""
+def make(run: str) -> None:
+    """The attempt's directory, if it is not there."""
     try:
-        os.symlink(f"{boot}:{pid}:{started}", f"{run}/supervisor")
+        os.mkdir(run, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(run, 0o700, exist_ok=True)
+
+
+def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | None = None) -> bool:
+    """Takes the run for this supervisor. False where another one has it."""
+    named = "" if job is None else f":{job[0]}:{job[1]}"
+    try:
+        os.symlink(f"{boot}:{pid}:{started}{named}", f"{run}/supervisor")
     except FileExistsError:
         return False
     return True
@@ -51,21 +64,23 @@ def claimed(run: str) -> tuple[str, int, int] | None:
     text = _link(f"{run}/supervisor")
     if text is None:
         return None
-    boot, pid, started = text.split(":")
+    boot, pid, started, *_ = text.split(":")
     return boot, int(pid), int(started)
 
 
 def name_job(run: str, pid: int, started: int) -> None:
-    os.symlink(f"{pid}:{started}", f"{run}/job")
+    try:
+        os.symlink(f"{pid}:{started}", f"{run}/job")
+    except FileExistsError:
+        os.unlink(f"{run}/job")
+        os.symlink(f"{pid}:{started}", f"{run}/job")
 
 
 def job_of(run: str) -> tuple[int, int] | None:
     """The job's own process: pid and start time."""
-    text = _link(f"{run}/job")
-    if text is None:
-        return None
-    pid, started = text.split(":")
-    return int(pid), int(started)
+    text = _link(f"{run}/job") or _link(f"{run}/supervisor")
+    named = [] if text is None else text.split(":")[-2:] if text.count(":") != 2 else []
+    return (int(named[0]), int(named[1])) if named else None
 
 
 def ask_to_stop(run: str, status: str) -> None:

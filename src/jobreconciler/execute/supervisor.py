@@ -55,19 +55,20 @@ class Supervisor:
         self._error: str | None = None
         self._stopping = False
         self._killing_since: float | None = None
-        self._deadline = self._next_kill = self._linger_until = float("inf")
+        self._deadline = self._next_kill = self._linger_until = self._take_by = float("inf")
         self._next_live = self._next_memory = 0.0
         self._unkillable: list[int] = []
 
     def run(self) -> bool:
         """Everything, once. False where this process cannot take another run afterwards."""
-        os.makedirs(self._run, 0o700, exist_ok=True)
-        if not spool.claim(self._run, self._request["bootId"], *_identity()):
+        spool.make(self._run)
+        waiting = self._starter.waiting
+        if not spool.claim(self._run, self._request["bootId"], *_identity(), waiting):
             return True
         self._signals.look = True
         started = time.time()
         try:
-            self._start()
+            self._begin(self._starter.start(self._request), waiting)
         except (OSError, ValueError) as error:
             code, text = spawn.failure(self._request, error)
             self._finish(started, code, None, "failed", text)
@@ -83,21 +84,33 @@ class Supervisor:
         if self._lives_on and self._stopping:
             self._starter.dismiss()
         os.chdir("/")
-        os.close(self._output)
-        os.close(self._report)
+        self._starter.finished(self._output, self._report)
         return not (self._unkillable or self._signals.told_to_end)
 
-    def _start(self) -> None:
-        """Raises OSError or ValueError where the program cannot be started."""
-        self._job, self._output, self._report = self._starter.start(self._request)
-        found = processes.stat(self._job)
-        if found is not None:
-            spool.name_job(self._run, found.pid, found.started)
+    def _begin(self, given: tuple[int, int, int], waiting: tuple[int, int] | None) -> None:
+        """Watches the process that was given the run; `waiting` is the one that the claim names."""
+        self._job, self._output, self._report = given
+        self._take_by = time.monotonic() + self._starter.takes_within
+        if waiting is None or waiting[0] != self._job:
+            found = processes.stat(self._job)
+            if found is not None:
+                spool.name_job(self._run, found.pid, found.started)
         for descriptor in (self._signals.wake, self._output, self._report):
             self._poll.register(descriptor, select.POLLIN)
         self._channel = self._starter.channel
         if self._channel >= 0:
             self._poll.register(self._channel, select.POLLIN)
+
+    def _begin_again(self) -> None:
+        """The process that was given the run has ended and never took it."""
+        self._poll = select.poll()
+        self._starter.finished(self._output, self._report)
+        try:
+            self._begin(self._starter.start_again(), None)
+        except OSError as error:
+            self._output = self._report = -1
+            self._job_status = spawn.NOT_STARTED << 8
+            self._status, self._error = "failed", spawn.failure(self._request, error)[1]
 
     # --------------------------------------------------------------------------------- running
 
@@ -121,7 +134,7 @@ class Supervisor:
         """Milliseconds until something is due."""
         due = min(self._next_kill, self._linger_until)
         if self._job_status is None and not self._stopping:
-            due = min(due, self._deadline)
+            due = min(due, self._deadline, self._take_by)
             if self._next_memory:
                 due = min(due, self._next_memory)
         if self._reports.changed:
@@ -162,13 +175,16 @@ class Supervisor:
                 return
             if pid == 0:
                 if self._lives_on:
-                    self._alone = processes.children(os.getpid()) == [self._job]
+                    self._alone = processes.own_children() == [self._job]
                 return
             if pid == self._job:
-                self._job_status = status if self._job_status is None else self._job_status
                 self._lives_on = False
                 self._forget_channel()
                 self._starter.gone()
+                if self._job_status is None and not self._stopping and not self._starter.taken():
+                    self._begin_again()
+                elif self._job_status is None:
+                    self._job_status = status
 
     def _over(self) -> bool:
         return bool(self._unkillable) or (self._job_status is not None and self._alone)
@@ -189,6 +205,10 @@ class Supervisor:
         elif self._next_memory and now >= self._next_memory:
             self._next_memory = now + MEMORY_INTERVAL
             self._check_memory(now)
+        if now >= self._take_by:
+            self._take_by = float("inf")
+            if not self._stopping and not self._starter.taken():
+                os.kill(self._job, signal.SIGKILL)
 
     def _is_to_stop(self) -> bool:
         self._signals.look = False
@@ -267,7 +287,7 @@ class Supervisor:
     def _drain(self) -> None:
         """Everything that wrote is gone: what the pipes still hold is the rest."""
         for descriptor in (self._output, self._report):
-            while True:
+            while descriptor >= 0:
                 try:
                     data = os.read(descriptor, _CHUNK)
                 except BlockingIOError:
@@ -331,7 +351,7 @@ class Supervisor:
         path = f"{self._run}/{spool.RESULT}"
         for pause in _RESULT_TRIES:
             try:
-                os.makedirs(self._run, 0o700, exist_ok=True)
+                spool.make(self._run)
                 spool.write_json(path, result)
             except OSError as failure:
                 lost = result["outputBytes"] - result["outputDropped"]
@@ -342,7 +362,7 @@ class Supervisor:
                 time.sleep(pause)
             else:
                 return
-        os.makedirs(self._run, 0o700, exist_ok=True)
+        spool.make(self._run)
         spool.write_json(path, result)
 
 

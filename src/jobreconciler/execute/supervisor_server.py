@@ -79,6 +79,7 @@ class Server:
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self._launches = frames.Unpacker()
+        self._said = b""
 
     def serve(self) -> None:
         """Returns when the daemon is gone, or nothing was to be done for long."""
@@ -89,6 +90,7 @@ class Server:
                     self._hear(self._workers[descriptor])
                 elif not self._take():
                     return
+            self._say()
             self._dismiss_old()
             if not self._workers and time.monotonic() - self._last > self._stay_seconds:
                 return
@@ -175,10 +177,16 @@ class Server:
         os.close(worker.channel)
 
     def _tell(self, number: int, message: dict[str, Any]) -> None:
-        try:
-            frames.send(self._connection, frames.pack(number, message))
-        except OSError:
-            return
+        self._said += frames.pack(number, message)
+
+    def _say(self) -> None:
+        """All that one look at the descriptors led to, at once: each write wakes the daemon."""
+        said, self._said = self._said, b""
+        if said:
+            try:
+                frames.send(self._connection, said)
+            except OSError:
+                return
 
 
 def _be_supervisor(

@@ -6,77 +6,50 @@ supervisor does for a program it does for a worker too.
 
 from __future__ import annotations
 
-import array
 import errno
 import json
+import mmap
 import os
-import select
 import signal
 import socket
 from typing import Any
 
-from jobreconciler.execute import spawn, worker
+from jobreconciler.execute import processes, spawn, worker
 
 _TRIES = 3
-_ANSWERS_WITHIN = 10_000
-"""Milliseconds a worker has to take a run; a stopped one never would."""
+TAKES_WITHIN = 10.0
+"""Seconds a worker has to take a run; a stopped one never would."""
 
 
 class WarmStarter:
-    """Keeps one worker. See spawn.Starter for the shape."""
+    """Keeps one worker and the pipes of all its runs. See spawn.Starter for the shape."""
+
+    takes_within = TAKES_WITHIN
 
     def __init__(self, marker: worker.Marker, umask: int) -> None:
         self._marker = marker
         self._umask = umask
-        self._pid = 0
+        self._process: tuple[int, int] | None = None
         self._used = False
         self._control: socket.socket | None = None
+        self._output = self._report = -1
+        self._taken = mmap.mmap(-1, 1)
+        self._frame = b""
+        self._tries = 0
 
     @property
     def channel(self) -> int:
         """Becomes readable when the worker is done with its run; -1 where there is none."""
         return -1 if self._control is None else self._control.fileno()
 
+    @property
+    def waiting(self) -> tuple[int, int] | None:
+        """Pid and start time of the worker that will take the next run, where that is known."""
+        return self._process
+
     def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
-        """As spawn.start. Raises OSError where no worker takes the run."""
+        """As spawn.start, but the worker has still to take the run: see `taken`."""
         os.chdir(request["cwd"])
-        output, write = spawn.pipe()
-        report, tell = spawn.pipe()
-        try:
-            pid = self._hand_out(request, [write, tell])
-        except BaseException:
-            os.close(output)
-            os.close(report)
-            raise
-        finally:
-            os.close(write)
-            os.close(tell)
-        return pid, output, report
-
-    def has_ended(self) -> bool:
-        """What the channel says: True where the run is over and the worker lives on."""
-        assert self._control is not None
-        return self._control.recv(1) == worker.DONE
-
-    def gone(self) -> None:
-        """The worker has ended and was reaped."""
-        self._pid = 0
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-
-    def dismiss(self) -> None:
-        """Ends the worker, which has no run."""
-        pid = self._pid
-        self.gone()
-        if pid:
-            try:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                return
-
-    def _hand_out(self, request: dict[str, Any], descriptors: list[int]) -> int:
         alone = not request["reuse"] or bool(request["memoryBytes"])
         message = {
             "env": request["env"],
@@ -87,43 +60,95 @@ class WarmStarter:
             "payload": request["payload"],
         }
         body = json.dumps(message).encode()
-        frame = len(body).to_bytes(4, "big") + body
+        self._frame = len(body).to_bytes(4, "big") + body
+        self._tries = 0
         if alone and self._used:
             self.dismiss()
-        for _ in range(_TRIES):
-            if self._pid == 0:
+        return self.start_again()
+
+    def start_again(self) -> tuple[int, int, int]:
+        """Hands the run out to another worker than the last, which never took it. Raises OSError
+        where none takes it."""
+        while self._tries < _TRIES:
+            self._tries += 1
+            if self._process is None:
                 self._fork()
             self._used = True
-            if self._accepts(frame, descriptors):
-                return self._pid
-            self.dismiss()
+            self._taken[0:1] = b"\0"
+            try:
+                assert self._control is not None and self._process is not None
+                self._control.sendall(self._frame)
+            except OSError:
+                self.dismiss()
+                continue
+            return self._process[0], self._output, self._report
         raise OSError(errno.EAGAIN, "no worker took the run")
+
+    def taken(self) -> bool:
+        """Whether the worker began with the run it was given last."""
+        return self._taken[0:1] == worker.TAKEN
+
+    def has_ended(self) -> bool:
+        """What the channel says: True where the run is over and the worker lives on."""
+        assert self._control is not None
+        try:
+            return self._control.recv(1) == worker.DONE
+        except ConnectionResetError:
+            return False
+
+    def gone(self) -> None:
+        """The worker has ended and was reaped."""
+        self._process = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def finished(self, _output: int, _report: int) -> None:
+        """The run's pipes are empty: they are kept for the worker's next one."""
+        if self._process is None:
+            self._close_pipes()
+
+    def dismiss(self) -> None:
+        """Ends the worker, which has no run."""
+        if self._process is None:
+            return
+        pid = self._process[0]
+        self.gone()
+        self._close_pipes()
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+    def _close_pipes(self) -> None:
+        if self._output >= 0:
+            os.close(self._output)
+            os.close(self._report)
+            self._output = self._report = -1
 
     def _fork(self) -> None:
         ours, theirs = socket.socketpair()
+        output, write = spawn.pipe()
+        report, tell = spawn.pipe()
         try:
             pid = os.fork()
         except OSError:
             ours.close()
-            theirs.close()
+            os.close(output)
+            os.close(report)
             raise
-        end = theirs.detach()
-        if pid == 0:
-            try:
-                worker.Worker(end, self._marker).live()
-            finally:
-                os._exit(1)
-        os.close(end)
-        self._pid, self._control, self._used = pid, ours, False
-
-    def _accepts(self, frame: bytes, descriptors: list[int]) -> bool:
-        assert self._control is not None
-        passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-        try:
-            sent = self._control.sendmsg([frame], [passed])
-            self._control.sendall(memoryview(frame)[sent:])
-            poll = select.poll()
-            poll.register(self._control, select.POLLIN)
-            return bool(poll.poll(_ANSWERS_WITHIN)) and self._control.recv(1) == worker.READY
-        except OSError:
-            return False
+        else:
+            if pid == 0:
+                try:
+                    worker.Worker(theirs.detach(), write, tell, self._taken, self._marker).live()
+                finally:
+                    os._exit(1)
+        finally:
+            theirs.close()
+            os.close(write)
+            os.close(tell)
+        found = processes.stat(pid)
+        self._process = pid, 0 if found is None else found.started
+        self._control, self._used = ours, False
+        self._output, self._report = output, report

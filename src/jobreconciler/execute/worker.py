@@ -1,20 +1,22 @@
 """The process that runs Python jobs one after another: forked by a supervisor from the warm server.
 
-It is told a run through its control socket (a frame, with the run's output and report pipes as
-passed descriptors), answers `READY`, runs it, and says `DONE` if it can take another. Whatever is
-not as it was before the run (a code other than 0, a thread, a child, another user, much memory)
-ends the process in the ordinary way instead, so that nothing of one run reaches the next but the
-state of modules. It never outlives its supervisor's interest: end of file on the socket ends it.
+It is told a run through its control socket, notes in memory shared with its supervisor that it
+took it, runs it, and says `DONE` if it can take another. Whatever is not as it was before the run
+(a code other than 0, a thread, a child, another user, much memory) ends the process in the ordinary
+way instead, so that nothing of one run reaches the next but the state of modules. Its pipes are
+the same for all its runs. It never outlives its supervisor's interest: end of file on the socket
+ends it. So does a run that it cannot take, which its supervisor then gives to another.
 """
 
 from __future__ import annotations
 
 import _thread
-import array
 import atexit
 import ctypes
+import fcntl
 import gc
 import json
+import mmap
 import os
 import resource
 import signal
@@ -22,6 +24,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,10 +32,10 @@ from jobreconciler.execute import processes, runner
 from jobreconciler.execute.loaded_code import LoadedCode
 from jobreconciler.execute.processes import LONGEST_ID
 
-READY = b"r"
-STALE = b"s"
 DONE = b"."
+TAKEN = b"t"
 CONTROL_FD = 4
+_OUTPUT_FD, _TELL_FD, _NULL_FD = 5, 6, 7
 MOST_GROWTH = 256 * 2**20
 """Bytes a worker may have gained since its fork and still take another run."""
 _BY_PYTHON: dict[int, Any] = {
@@ -41,6 +44,11 @@ _BY_PYTHON: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
 }
 """What an interpreter sets when it starts; every other signal has its default."""
+_HANDLERS = {
+    int(number): _BY_PYTHON.get(number, signal.SIG_DFL) for number in signal.valid_signals()
+}
+_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+"""Without making an enum member of each answer: that took half of a short run's time."""
 _LIMITS = tuple(
     getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
 )
@@ -74,15 +82,18 @@ class Marker:
 class Worker:
     """One worker, from its fork to its end. `live` never returns."""
 
-    def __init__(self, control: int, marker: Marker) -> None:
+    def __init__(
+        self, control: int, output: int, tell: int, taken: mmap.mmap, marker: Marker
+    ) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        os.dup2(control, CONTROL_FD, inheritable=False)
+        _place(control, output, tell, os.open(os.devnull, os.O_RDWR))
         os.close(runner.REPORT_FD)
-        os.closerange(CONTROL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         gc.enable()
         self._pid = os.getpid()
         self._control = socket.socket(fileno=CONTROL_FD)
+        self._taken = taken
         self._marker = marker
         self._path = list(sys.path)
         self._standing = _standing()
@@ -94,22 +105,20 @@ class Worker:
     def live(self) -> NoReturn:
         code = 1
         try:
-            while (told := _receive(self._control)) is not None:
-                message, descriptors = told
+            while (message := _receive(self._control)) is not None:
                 if self._code.has_changed():
-                    self._control.send(STALE)
                     break
-                self._take(message, descriptors)
+                self._take(message)
             code = 0
         except BaseException as error:
             code = runner.CANCELLED_CODE if isinstance(error, runner.Cancelled) else 1
         finally:
             os._exit(code)
 
-    def _take(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         began = time.time_ns()
-        self._prepare(message, descriptors)
-        self._control.send(READY)
+        self._prepare(message)
+        self._taken[0:1] = TAKEN
         code = runner.run(message["payload"], runner.REPORT_FD)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if os.getpid() != self._pid or not self._may_stay(message, code, began):
@@ -119,26 +128,20 @@ class Worker:
         os.close(runner.REPORT_FD)
         _reset_signals()
         os.chdir("/")
-        os.environ.clear()
+        _set_environment(message["env"])
         self._control.send(DONE)
 
-    def _prepare(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _prepare(self, message: dict[str, Any]) -> None:
         """Everything a fresh interpreter would find."""
-        write, tell = descriptors
-        os.dup2(write, 1)
-        os.dup2(write, 2)
-        os.dup2(tell, runner.REPORT_FD, inheritable=False)
-        for descriptor in descriptors:
-            if descriptor > CONTROL_FD:
-                os.close(descriptor)
+        os.dup2(_OUTPUT_FD, 1)
+        os.dup2(_OUTPUT_FD, 2)
+        os.dup2(_TELL_FD, runner.REPORT_FD, inheritable=False)
         environment: dict[str, str] = message["env"]
         self._marker.set(environment[processes.MARKER])
-        os.environ.clear()
-        os.environ.update(environment)
+        _set_environment(environment)
         time.tzset()
         os.chdir(message["cwd"])
         os.umask(message["umask"])
-        _reset_signals()
         if message["memoryBytes"]:
             resource.setrlimit(resource.RLIMIT_DATA, (message["memoryBytes"],) * 2)
         known = set(self._path)
@@ -175,12 +178,9 @@ def _has_children() -> bool:
     return True
 
 
-def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next run and its pipes (output, report); None where the supervisor is gone."""
-    passed = array.array("i")
-    data, ancillary, _, _ = control.recvmsg(1 << 16, socket.CMSG_SPACE(2 * passed.itemsize))
-    for _, _, content in ancillary:
-        passed.frombytes(content[: len(content) - len(content) % passed.itemsize])
+def _receive(control: socket.socket) -> dict[str, Any] | None:
+    """The next run; None where the supervisor is gone."""
+    data = control.recv(1 << 18)
     if not data:
         return None
     parts, size = [data], len(data)
@@ -192,23 +192,35 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         size += len(part)
     message: dict[str, Any] = json.loads(b"".join(parts)[4:])
     message["payload"] = json.loads(message["payload"])
-    return message, list(passed)
+    return message
+
+
+def _place(*descriptors: int) -> None:
+    """Moves them to CONTROL_FD and the numbers after it, out of each other's way."""
+    above = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _NULL_FD + 1) for each in descriptors]
+    for number, each in enumerate(above, CONTROL_FD):
+        os.dup2(each, number, inheritable=False)
 
 
 def _mute() -> None:
     """Nothing is to be read, and nowhere to print, between runs."""
-    null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
-        os.dup2(null, number)
-    if null > 2:
-        os.close(null)
+        os.dup2(_NULL_FD, number)
+
+
+def _set_environment(wanted: Mapping[str, str]) -> None:
+    """Most of it is the same from one run to the next, and each change takes a while."""
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _reset_signals() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for number in signal.valid_signals():
-        wanted = _BY_PYTHON.get(number, signal.SIG_DFL)
-        if signal.getsignal(number) not in (wanted, None):
+    for number, wanted in _HANDLERS.items():
+        if _handler_of(number) not in (wanted, None):
             try:
                 signal.signal(number, wanted)
             except OSError:
