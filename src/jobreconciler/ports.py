@@ -244,6 +244,9 @@ class Executor(Protocol):
 
     def finished(self) -> AsyncIterator[Finished]: ...
 
+    def more_finished(self) -> list[Finished]:
+        """What `finished` would give next without waiting; it no longer gives them."""
+
     def live(self, execution_id: str) -> Live | None: ...
 
     def read_output(
@@ -316,6 +319,16 @@ class Dependent:
     live: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of an execution's last attempt, and what is told of in the same transaction."""
+
+    execution_id: str
+    attempt: int
+    outcome: Outcome
+    told: Occurrence | None = None
+
+
 class Store(Protocol):
     # reads: configs
     def index(self) -> dict[str, IndexRow]: ...
@@ -383,6 +396,11 @@ class Store(Protocol):
         move the job's watermark to its slot, or to its missed slots' last. False: that slot was
         already handled, nothing was written. `told` is told of in the same transaction."""
 
+    def release_all(
+        self, executions: Sequence[tuple[Execution, Mapping[str, Any]]]
+    ) -> Future[list[bool]]:
+        """`release` for each, in one transaction: where one fails, none is written."""
+
     def release_once(
         self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]
     ) -> Future[str]:
@@ -419,6 +437,12 @@ class Store(Protocol):
     ) -> Future[bool]:
         """running → the outcome's status, with the job's last-run figures. False if not running.
         `told` is told of in the same transaction."""
+
+    def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
+        """`start_attempt` for each, in one transaction: where one fails, none is written."""
+
+    def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
+        """`finish` for each, in one transaction: where one fails, none is written."""
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime

@@ -55,6 +55,19 @@ def due_slots(row: ScheduleRow, now: datetime) -> Due:
     return Due(tuple(kept), _merged(missed))
 
 
+def only_due(row: ScheduleRow, slot: datetime, following: datetime | None, now: datetime) -> bool:
+    """Whether `slot`, the first that is owed, is due on time and all that is due: what `due_slots`
+    finds nearly always, told without asking the calendar. `following` is the slot after it."""
+    late = (now - _start(row, slot)).total_seconds()
+    deadline = row.starting_deadline_seconds
+    return (
+        owed_after(row) < slot
+        and 0.0 <= late <= LIVE_SECONDS
+        and (deadline is None or late <= deadline)
+        and (following is None or following > now)
+    )
+
+
 def stopped_slots(row: ScheduleRow, until: datetime, reason: str) -> Missed | None:
     """The slots after the watermark that should have started by `until`, as one row."""
     schedule = cron.parse(row.expression, row.timezone)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import resource
 import socket
 import subprocess
@@ -13,8 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from jobreconciler.errors import Transient
 from jobreconciler.execute import frames, processes
+from jobreconciler.execute.encoding import encoded
 from jobreconciler.execute.processes import LONGEST_ID
 
 _PROGRAMS = Path(__file__).with_name("supervisor_server.py")
@@ -31,12 +33,14 @@ class ServerGone(Exception):
 class ServerConnection(asyncio.Protocol):
     """One server process and its socket, made by `connect`; of no use once `gone` is set.
 
-    `on_end` is told each launched run that is over, `on_gone` all that were still going on when
-    the server ended, of which it then knows nothing any more.
+    `on_end` is told each launched run that is over, with its result where that is short, `on_gone`
+    all that were still going on when the server ended, of which it then knows nothing any more.
     """
 
     def __init__(
-        self, on_end: Callable[[Any], None], on_gone: Callable[[Iterable[Any]], None]
+        self,
+        on_end: Callable[[Any, dict[str, Any]], None],
+        on_gone: Callable[[Iterable[Any]], None],
     ) -> None:
         self.gone = False
         self._loop = asyncio.get_running_loop()
@@ -66,7 +70,7 @@ class ServerConnection(asyncio.Protocol):
         self._going_on[number] = run
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(frames.pack(number, request))
+        self._unsent.append(frames.pack_body(number, encoded(request)))
         said = await answer
         if "error" in said:
             del self._going_on[number]
@@ -105,9 +109,9 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for number, body in self._unpacker.feed(data):
-            message = json.loads(body)
+            message = from_json(body)
             if "end" in message:
-                self._on_end(self._going_on.pop(number))
+                self._on_end(self._going_on.pop(number), message["end"])
             elif "ready" in message:
                 self.ready.set_result(message["ready"])
             else:
@@ -131,7 +135,7 @@ class ServerConnection(asyncio.Protocol):
 async def connect(
     state_dir: Path,
     preload: Iterable[str] | None,
-    on_end: Callable[[Any], None],
+    on_end: Callable[[Any, dict[str, Any]], None],
     on_gone: Callable[[Iterable[Any]], None],
 ) -> ServerConnection:
     """Starts the server for programs, or the warm one that loads the modules in `preload`.

@@ -49,6 +49,7 @@ class _Run:
     pid: int = 0
     pid_started: int = 0
     pidfd: int = -1
+    result: Mapping[str, Any] | None = None
 
 
 class LocalExecutor:
@@ -142,6 +143,16 @@ class LocalExecutor:
         """Every end, once, until the executor is closed. For one consumer."""
         while (one := await self._queue.get()) is not None:
             yield one
+
+    def more_finished(self) -> list[Finished]:
+        found = []
+        while not self._queue.empty():
+            one = self._queue.get_nowait()
+            if one is None:
+                self._queue.put_nowait(one)
+                break
+            found.append(one)
+        return found
 
     def live(self, execution_id: str) -> Live | None:
         run = self._runs.get(execution_id)
@@ -307,8 +318,9 @@ class LocalExecutor:
             os.close(run.pidfd)
             run.pidfd = -1
 
-    def _has_ended(self, run: _Run) -> None:
+    def _has_ended(self, run: _Run, result: Mapping[str, Any] | None = None) -> None:
         self._unwatch(run)
+        run.result = result
         self._ended.append(run)
         if not self._wake.is_set():
             self._wake.set()
@@ -329,7 +341,7 @@ class LocalExecutor:
         self._wake.clear()
 
     def _settle(self, run: _Run) -> None:
-        result = spool.read_json(f"{run.directory}/{spool.RESULT}")
+        result = run.result or spool.read_json(f"{run.directory}/{spool.RESULT}")
         if result is not None and "finishedAt" in result:
             self._report(run, _outcome(result))
             return

@@ -11,7 +11,6 @@ payload, reuse                      for a Python job: what its runner reads, els
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import sys
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 
 from jobreconciler.errors import Invalid
 from jobreconciler.execute import processes, secret_values
+from jobreconciler.execute.encoding import encoded
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.spawn import REPORT_FD
 from jobreconciler.model.execution import Launch
@@ -117,7 +117,7 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> s
         "trigger": launch.trigger.type,
         "revision": launch.revision,
     }
-    return json.dumps(content, separators=(",", ":"))
+    return encoded(content).decode()
 
 
 def _environment(

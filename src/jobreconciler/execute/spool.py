@@ -105,18 +105,19 @@ def read_json(path: str) -> dict[str, Any] | None:
     return content
 
 
-def write_json(path: str, content: dict[str, Any]) -> None:
-    """Writes by rename: a reader sees the old file or the new one, never a part."""
-    text = _COMPACT.encode(content)
+def write_json(path: str, content: dict[str, Any]) -> bytes:
+    """Writes by rename: a reader sees the old file or the new one, never a part. Returns it."""
+    text = _COMPACT.encode(content).encode("utf-8", "replace")
     part = f"{path}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        data = text.encode("utf-8", "replace")
+        data = text
         while data:
             data = data[os.write(descriptor, data) :]
     finally:
         os.close(descriptor)
     os.rename(part, path)
+    return text
 
 
 def _link(path: str) -> str | None:

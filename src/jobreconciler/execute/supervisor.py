@@ -58,6 +58,8 @@ class Supervisor:
         self._deadline = self._next_kill = self._linger_until = self._take_by = float("inf")
         self._next_live = self._next_memory = 0.0
         self._unkillable: list[int] = []
+        self.result = b""
+        """What the run's result file holds, once it is over."""
 
     def run(self) -> bool:
         """Everything, once. False where this process cannot take another run afterwards."""
@@ -352,7 +354,7 @@ class Supervisor:
         for pause in _RESULT_TRIES:
             try:
                 spool.make(self._run)
-                spool.write_json(path, result)
+                self.result = spool.write_json(path, result)
             except OSError as failure:
                 lost = result["outputBytes"] - result["outputDropped"]
                 if not result["error"]:
@@ -363,7 +365,7 @@ class Supervisor:
             else:
                 return
         spool.make(self._run)
-        spool.write_json(path, result)
+        self.result = spool.write_json(path, result)
 
 
 def _ending(status: int | None) -> tuple[int | None, int | None]:

@@ -38,13 +38,14 @@ IDLE_SECONDS = 10.0
 MOST_RUNS = 1000
 _CHANNEL = 3
 _BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
-_DONE = b"."
+_SHORT = 32_768
+"""A longer result is read from its file: it would fill the channel."""
 
 
 class Worker:
     """One supervisor as the server sees it; `launch` is 0 while it waits for work."""
 
-    __slots__ = ("channel", "launch", "pid", "runs", "since", "started")
+    __slots__ = ("answers", "channel", "launch", "pid", "runs", "since", "started")
 
     def __init__(self, channel: int, pid: int, started: int) -> None:
         self.channel = channel
@@ -53,6 +54,7 @@ class Worker:
         self.launch = 0
         self.runs = 0
         self.since = 0.0
+        self.answers = frames.Unpacker()
 
 
 class Server:
@@ -151,13 +153,16 @@ class Server:
     def _hear(self, worker: Worker) -> None:
         """A supervisor is done, or gone."""
         try:
-            said = os.read(worker.channel, 16)
+            said = os.read(worker.channel, 1 << 16)
         except ConnectionResetError:
             said = b""
+        result = next((body for _, body in worker.answers.feed(said)), None)
+        if said and result is None:
+            return
         launch, worker.launch = worker.launch, 0
         if launch:
             self._last = time.monotonic()
-            self._tell(launch, {"end": True})
+            self._said += frames.pack_body(launch, b'{"end":' + (result or b"{}") + b"}")
         if not said or worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
             self._forget(worker)
         else:
@@ -208,10 +213,11 @@ def _be_supervisor(
         while next_body is not None:
             request = json.loads(next_body)
             signals.idle = False
-            if not Supervisor(request, signals, starter).run():
+            supervisor = Supervisor(request, signals, starter)
+            if not supervisor.run():
                 break
             signals.idle = True
-            next_body = _next()
+            next_body = _next(supervisor.result)
         starter.dismiss()
         code = 0
     except BaseException as error:
@@ -220,10 +226,11 @@ def _be_supervisor(
         os._exit(code)
 
 
-def _next() -> bytes | None:
-    """Says that the run is done and waits for another; None where none will come."""
+def _next(result: bytes) -> bytes | None:
+    """Says that the run is done, and how if that is short, and waits for another; None where none
+    will come."""
     try:
-        os.write(_CHANNEL, _DONE)
+        frames.send(_CHANNEL, frames.pack_body(0, result if len(result) <= _SHORT else b""))
         gc.collect()
         return frames.receive(_CHANNEL)
     except OSError:

@@ -57,6 +57,7 @@ class InFlight:
         self._in_group: Counter[str] = Counter()
         self.line = WaitingLine()
         self.running: dict[str, Held] = {}
+        self._leaving: set[str] = set()
         self._known: dict[str, Held] = {}
         self._active: dict[str, int] = {}
         self._backfills: Counter[str] = Counter()
@@ -135,7 +136,8 @@ class InFlight:
 
     def take(self, max_running: int) -> Held | None:
         """The next one that may start, now running."""
-        waiting = self.line.take(self._active, len(self.running), max_running, self._hindered)
+        running = len(self.running) - len(self._leaving)
+        waiting = self.line.take(self._active, running, max_running, self._hindered)
         if waiting is None:
             return None
         held = self._known[waiting.execution_id]
@@ -163,7 +165,14 @@ class InFlight:
         if not counted:
             self._active[held.job_id] = self.active(held.job_id) + 1
 
+    def leave(self, execution_id: str) -> None:
+        """Its process has ended, its outcome is still to be stored: it takes no room in the fleet
+        any more, but still counts towards its job's and its group's limits."""
+        if execution_id in self.running:
+            self._leaving.add(execution_id)
+
     def _stop_running(self, execution_id: str) -> bool:
+        self._leaving.discard(execution_id)
         held = self.running.pop(execution_id, None)
         if held is None:
             return False

@@ -11,15 +11,15 @@ import contextlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 
 import structlog
 
 from jobreconciler.core import clock_watch, cron, suspension
-from jobreconciler.core.misfire import due_slots, owed_after, stopped_slots
+from jobreconciler.core.misfire import due_slots, only_due, owed_after, stopped_slots
 from jobreconciler.errors import JobReconcilerError
 from jobreconciler.loops.stops import Stops
-from jobreconciler.loops.work import Worker
+from jobreconciler.loops.work import DueSlot, Worker
 from jobreconciler.model.execution import Trigger
 from jobreconciler.model.job import PinnedJob, ScheduleRow
 from jobreconciler.ports import Clock, Observer, Store
@@ -27,7 +27,8 @@ from jobreconciler.ports import Clock, Observer, Store
 log = structlog.get_logger("jobreconciler.schedule")
 
 LONGEST_SLEEP = 1.0
-BATCH = 50
+BATCH = 100
+"""Jobs released together at most, so that the first of very many do not wait for the last."""
 _TICK = timedelta(microseconds=1)
 
 
@@ -93,9 +94,7 @@ class Scheduler:
         self, job_ids: Collection[str] | None
     ) -> tuple[list[ScheduleRow], list[tuple[datetime | None, datetime | None]]]:
         rows = self._store.schedules(job_ids)
-        # Fleets repeat themselves: thousands of jobs share a few hundred schedules.
-        next_slot = cache(_next_slot)
-        slots = [next_slot(row.expression, row.timezone, owed_after(row)) for row in rows]
+        slots = [_next_slot(row.expression, row.timezone, owed_after(row)) for row in rows]
         return rows, [_starting(row, slot) for row, slot in zip(rows, slots, strict=True)]
 
     async def run(self) -> None:
@@ -136,13 +135,14 @@ class Scheduler:
             )
             await self._try_again(job_ids, error.message)
             return
+        left = await self._release_plain(job_ids, pinned, now)
         results = await asyncio.gather(
-            *(self._release_one(job_id, pinned.get(job_id), now) for job_id in job_ids),
+            *(self._release_one(job_id, pinned.get(job_id), now) for job_id in left),
             return_exceptions=True,
         )
         failed = [
             id
-            for id, result in zip(job_ids, results, strict=True)
+            for id, result in zip(left, results, strict=True)
             if isinstance(result, BaseException)
         ]
         crashes = [result for result in results if isinstance(result, BaseException)]
@@ -152,6 +152,43 @@ class Scheduler:
             await self._try_again(failed, str(crashes[0]))
         else:
             self.trouble = None
+
+    async def _release_plain(
+        self, job_ids: list[str], pinned: Mapping[str, PinnedJob], now: datetime
+    ) -> list[str]:
+        """Release, in one transaction, those jobs of which one slot is due, on time, with nobody's
+        stop in the way. Returns the ids of the others; of all where the store did not take it."""
+        plain: list[DueSlot] = []
+        left: list[str] = []
+        for job_id in job_ids:
+            row, slot, job = self._rows.get(job_id), self._next.get(job_id), pinned.get(job_id)
+            if row is None or slot is None or job is None or self._was_stopped(row, job):
+                left.append(job_id)
+                continue
+            if only_due(row, slot, _next_slot(row.expression, row.timezone, slot), now):
+                start = cron.jittered(job_id, slot, row.jitter_seconds)
+                plain.append(DueSlot(job, slot, start))
+            else:
+                left.append(job_id)
+        if not plain:
+            return left
+        try:
+            released = await self._worker.release_all(plain)
+        except JobReconcilerError:
+            return job_ids
+        for due, execution in zip(plain, released, strict=True):
+            if execution is None:
+                _say_handled(due.pinned.job_id, due.slot)
+            self._advance(due.pinned.job_id, due.slot)
+        return left
+
+    def _was_stopped(self, row: ScheduleRow, pinned: PinnedJob) -> bool:
+        """Whether somebody's stop keeps slots of it from starting, or did."""
+        stop = self._stops.over(row.job_id, pinned.config)
+        return (
+            stop is not None
+            or self._stops.ended(row.job_id, pinned.config, owed_after(row)) is not None
+        )
 
     async def _try_again(self, job_ids: Iterable[str], why: str) -> None:
         """Put these slots back: nothing of them was stored, so nothing can run twice."""
@@ -200,7 +237,7 @@ class Scheduler:
                 pinned, Trigger("schedule", slot=slot), due_at=start, exempt=exempt
             )
             if released is None:
-                log.info("slot_handled_before", job=job_id, slot=slot.isoformat())
+                _say_handled(job_id, slot)
         settled = [*due.run, *(missed.last for missed in due.missed)]
         if settled:
             row = row._replace(watermark=max(settled))
@@ -214,7 +251,8 @@ class Scheduler:
         if watermark is not None and (row.watermark is None or row.watermark < watermark):
             row = row._replace(watermark=watermark)
         self._rows[job_id] = row
-        slot, start = _starting(row, _next_slot(row.expression, row.timezone, owed_after(row)))
+        next_slot = _next_slot(row.expression, row.timezone, owed_after(row))
+        slot, start = _starting(row, next_slot)
         if slot is None or start is None:
             self._next.pop(row.job_id, None)
             return
@@ -222,7 +260,13 @@ class Scheduler:
         heapq.heappush(self._heap, (start, row.job_id, slot))
 
 
+def _say_handled(job_id: str, slot: datetime) -> None:
+    log.info("slot_handled_before", job=job_id, slot=slot.isoformat())
+
+
+@lru_cache(maxsize=4096)
 def _next_slot(expression: str, timezone: str, after: datetime) -> datetime | None:
+    """Fleets repeat themselves: thousands of jobs share a few hundred schedules."""
     return cron.next_slot(cron.parse(expression, timezone), after)
 
 

@@ -7,33 +7,38 @@ lose an attempt (found and recorded on restart) but never run one twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from jobreconciler.core import cron, notices, suspension
 from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
-from jobreconciler.core.overrides import merged
-from jobreconciler.core.retry import RetryPolicy, retry_at
-from jobreconciler.errors import Invalid, JobReconcilerError, Stalled
+from jobreconciler.errors import Stalled
+from jobreconciler.loops.attempts import Attempts, Told
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
 from jobreconciler.loops.stops import Stops
-from jobreconciler.model.execution import Attempt, Execution, Launch, Missed, Outcome, Trigger
+from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.model.suspension import Suspension
-from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
+from jobreconciler.ports import Clock, Executor, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
-LONGEST_STORE_PAUSE = 30.0
-CLAIM_AGAIN_SECONDS = 1.0
-
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueSlot:
+    """A slot to release now; `due_at` is when it was to start, jitter included."""
+
+    pinned: PinnedJob
+    slot: datetime
+    due_at: datetime
 
 
 class Worker:
@@ -62,6 +67,19 @@ class Worker:
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
         self.on_ended: Callable[[str], None] = _nobody_waits
+        self._attempts = Attempts(
+            store,
+            executor,
+            clock,
+            observer,
+            self._flight,
+            Told(
+                again=self._enqueue_again,
+                room=self._wake.set,
+                ended=lambda job_id: self.on_ended(job_id),
+                notices=lambda: self.on_notices(),
+            ),
+        )
 
     # ------------------------------------------------------------------ taking executions in
 
@@ -87,14 +105,47 @@ class Worker:
             if trigger.type in ("webhook", "dependency"):
                 reason = suspension.skip_reason(stop)
                 return await self.skip(pinned, trigger, reason, write or self._write)
-        execution = self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of)
+        execution, choice = self._decided(
+            self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of), pinned, exempt
+        )
+        if not await (write or self._write)(execution, pinned.config):
+            return None
+        await self._released(execution, choice, pinned, due_at, exempt=exempt)
+        return execution
+
+    async def release_all(self, due: Sequence[DueSlot]) -> list[Execution | None]:
+        """As `release` for slots of as many different jobs, none of them stopped, in one
+        transaction. Raises what the store raises: then none of them was written."""
+        decided = [
+            self._decided(self._new(one.pinned, Trigger("schedule", slot=one.slot)), one.pinned)
+            for one in due
+        ]
+        written = await asyncio.wrap_future(
+            self._store.release_all(
+                [
+                    (execution, one.pinned.config)
+                    for (execution, _), one in zip(decided, due, strict=True)
+                ]
+            )
+        )
+        results: list[Execution | None] = []
+        for one, (execution, choice), new in zip(due, decided, written, strict=True):
+            results.append(execution if new else None)
+            if new:
+                await self._released(execution, choice, one.pinned, one.due_at)
+        return results
+
+    def _decided(
+        self, execution: Execution, pinned: PinnedJob, exempt: bool = False
+    ) -> tuple[Execution, Overlap]:
+        """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
         limits = pinned.config["payload"]["limits"]
         choice = at_release(
             limits["overlap"],
             self._flight.active(pinned.job_id),
             self._flight.waiting(pinned.job_id),
             limits["maxConcurrent"],
-            trigger.type,
+            execution.trigger.type,
             exempt=exempt,
         )
         if choice == "skip":
@@ -102,17 +153,27 @@ class Worker:
                 execution,
                 status="skipped",
                 finished_at=execution.queued_at,
-                error=_overlap_text(limits["maxConcurrent"], trigger),
+                error=_overlap_text(limits["maxConcurrent"], execution.trigger),
             )
-        if not await (write or self._write)(execution, pinned.config):
-            return None
+        return execution, choice
+
+    async def _released(
+        self,
+        execution: Execution,
+        choice: Overlap,
+        pinned: PinnedJob,
+        due_at: datetime | None,
+        *,
+        exempt: bool = False,
+    ) -> None:
+        """It is in the store: into the line with it, unless it was skipped."""
         if choice == "skip":
             self._observer.slot_skipped(pinned.job_id, "overlap")
             log.info("skipped", job=pinned.job_id, execution=execution.id, reason="overlap")
-            return execution
-        await self._make_room(choice, pinned.job_id)
+            return
+        if choice != "start":
+            await self._make_room(choice, pinned.job_id)
         self._enqueue(Held(execution, pinned.config, due_at, exempt=exempt))
-        return execution
 
     async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
         return await asyncio.wrap_future(self._store.release(execution, config))
@@ -183,6 +244,9 @@ class Worker:
             retry_of=retry_of,
         )
 
+    def _enqueue_again(self, held: Held) -> None:
+        self._enqueue(held, counted=True)
+
     def _enqueue(self, held: Held, *, counted: bool = False) -> None:
         self._flight.wait(held, counted=counted)
         self._observer.waiting(len(self._flight.line))
@@ -240,7 +304,7 @@ class Worker:
                 await asyncio.wrap_future(self._store.tell(told))
                 self.on_notices()
         finally:
-            self._ended(execution.id)
+            self._attempts.forget(execution.id)
         if done:
             self._observer.slot_missed(held.job_id, 1)
             log.warning("missed", job=held.job_id, execution=execution.id, reason=missed.reason)
@@ -293,7 +357,7 @@ class Worker:
                 self._flight.run(held)
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
-                self._rest(held, execution.not_before)
+                self._attempts.rest(held, execution.not_before)
             else:
                 self._enqueue(held)
         begun = [execution for execution in left if self._was_begun(execution)]
@@ -301,7 +365,7 @@ class Worker:
             claimed = self._flight.get(execution.id)
             if claimed is not None and execution not in begun:
                 # Claimed, but the daemon was killed before it asked for a process.
-                self._spawn(self._launch(claimed))
+                self._spawn(self._attempts.launch(claimed))
         adopted = await self._executor.adopt(begun)
         if unfinished:
             log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
@@ -321,181 +385,34 @@ class Worker:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            starting = []
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
                 slot = _too_late(held, self._clock.now())
                 if slot is not None:
                     self._spawn(self._miss_waiting(held, slot))
                     continue
                 held.attempts += 1
-                self._spawn(self._start(held))
+                starting.append(held)
+            if starting:
+                self._spawn(self._start(starting))
             self._observer.waiting(len(self._flight.line))
             self._observer.running(len(self._flight.running))
+
+    async def _start(self, starting: Sequence[Held]) -> None:
+        if self.admitting:  # else they stay queued in the store, for the next daemon
+            for held in await self._attempts.claim(starting):
+                self._spawn(self._attempts.launch(held))
 
     async def collect(self) -> None:
         """Record the end of every attempt; many at once, so that they share commits."""
         async for finished in self._executor.finished():
-            self._spawn(self._settle(finished))
+            ends = [finished, *self._executor.more_finished()]
+            self._spawn(self._attempts.settle_all(ends))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _start(self, held: Held) -> None:
-        execution = held.execution
-        if not self.admitting:
-            return  # it stays queued in the store, for the next daemon
-        begun = Attempt(held.attempts, self._clock.now())
-        held.started_at = held.started_at or begun.started_at
-        try:
-            claimed = await asyncio.wrap_future(self._store.start_attempt(execution.id, begun))
-        except JobReconcilerError as error:
-            self._not_claimed(held, error)
-            return
-        if claimed:
-            await self._launch(held)
-        else:
-            self._ended(execution.id)
-
-    def _not_claimed(self, held: Held, error: JobReconcilerError) -> None:
-        """The store could not take the claim: nothing was begun, so it is tried again soon."""
-        log.error(
-            "attempt_waits_for_store",
-            job=held.job_id,
-            execution=held.execution.id,
-            reason=error.reason,
-            error=error.message,
-        )
-        self._observer.loop_error("work")
-        held.attempts -= 1
-        self._flight.rest(held)
-        self._rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
-
-    async def _launch(self, held: Held) -> None:
-        """Start the process of an attempt that was claimed in the store."""
-        execution = held.execution
-        try:
-            started = await self._executor.start(_launch(held))
-        except JobReconcilerError as error:
-            await self._could_not_start(
-                held, error.message, retryable=not isinstance(error, Invalid)
-            )
-            return
-        except Exception as error:
-            log.exception("start_crashed", job=held.job_id, execution=execution.id)
-            self._observer.loop_error("work")
-            await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
-            return
-        if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
-            self._observer.jobs_changed()  # from when on it overruns is known now
-        if held.due_at is not None and held.attempts == 1:
-            late = (started.started_at - held.due_at).total_seconds()
-            self._observer.lateness(max(0.0, late))
-        log.info(
-            "started",
-            job=held.job_id,
-            execution=execution.id,
-            attempt=held.attempts,
-            revision=execution.revision,
-            pid=started.pid,
-        )
-
-    async def _could_not_start(self, held: Held, error: str, *, retryable: bool) -> None:
-        """A missing secret or an invalid parameter is as wrong the next time: no retry."""
-        log.warning("start_failed", job=held.job_id, execution=held.execution.id, error=error)
-        outcome = Outcome("failed", self._clock.now(), error=error)
-        await self._settle(Finished(held.execution.id, held.attempts, outcome), retryable=retryable)
-
-    async def _settle(self, finished: Finished, *, retryable: bool = True) -> None:
-        """Store an outcome, again and again while the store cannot take it.
-
-        Until then the execution counts as running; if the daemon ends first, its result still
-        lies in the spool and a restart reads it again.
-        """
-        pause = 0.5
-        while True:
-            try:
-                await self._finish(finished, retryable)
-                return
-            except JobReconcilerError as error:
-                log.error(
-                    "outcome_not_stored",
-                    execution=finished.execution_id,
-                    reason=error.reason,
-                    error=error.message,
-                )
-                self._observer.loop_error("work")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_STORE_PAUSE)
-
-    async def _finish(self, finished: Finished, retryable: bool) -> None:
-        outcome = finished.outcome
-        held = self._flight.get(finished.execution_id)
-        if held is not None and held.stopped_for and outcome.status == "cancelled":
-            outcome = replace(outcome, error=held.stopped_for)
-        again = None
-        if held is not None and retryable:
-            policy = RetryPolicy.of(held.config)
-            again = retry_at(
-                policy, outcome, finished.attempt, self._clock.now(), finished.execution_id
-            )
-        if held is not None and again is not None:
-            stored = await asyncio.wrap_future(
-                self._store.retry_later(finished.execution_id, finished.attempt, outcome, again)
-            )
-            if stored:
-                self._flight.rest(held)
-                self._rest(held, again)
-                self._wake.set()
-                self._say(held, outcome, again)
-                return
-        told = None
-        if held is not None:
-            told = notices.of_outcome(
-                held.execution, held.config, outcome, finished.attempt, held.started_at
-            )
-        stored = await asyncio.wrap_future(
-            self._store.finish(finished.execution_id, finished.attempt, outcome, told=told)
-        )
-        if stored and told is not None:
-            self.on_notices()
-        self._ended(finished.execution_id)
-        if stored and held is not None:
-            self._count(held, outcome)
-            self._say(held, outcome, None)
-            self.on_ended(held.job_id)
-
-    def _rest(self, held: Held, until: datetime) -> None:
-        """Back into the line at `until`; a wall clock that is set meanwhile moves nothing."""
-        delay = max(0.0, (until - self._clock.now()).total_seconds())
-        held.pause = asyncio.get_running_loop().call_later(
-            delay, lambda: self._enqueue(held, counted=True)
-        )
-
-    def _ended(self, execution_id: str) -> None:
-        self._flight.end(execution_id)
-        self._wake.set()
-
-    def _count(self, held: Held, outcome: Outcome) -> None:
-        began = held.started_at or held.execution.queued_at
-        seconds = max(0.0, (outcome.finished_at - began).total_seconds())
-        job_type = held.config["payload"]["jobType"]
-        self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
-        self._observer.jobs_changed()
-
-    def _say(self, held: Held, outcome: Outcome, again: datetime | None) -> None:
-        write = log.info if outcome.status == "succeeded" else log.warning
-        write(
-            "finished" if again is None else "attempt_failed",
-            job=held.job_id,
-            execution=held.execution.id,
-            attempt=held.attempts,
-            status=outcome.status,
-            exit_code=outcome.exit_code,
-            error=outcome.error,
-            revision=held.execution.revision,
-            **({} if again is None else {"retry_at": again.isoformat()}),
-        )
 
     def counts(self) -> Mapping[str, int]:
         return {"running": len(self._flight.running), "queued": len(self._flight.line)}
@@ -541,18 +458,3 @@ def _too_late(held: Held, now: datetime) -> datetime | None:
         return None
     start = cron.jittered(held.job_id, slot, schedule.get("jitterSeconds", 0))
     return slot if (now - start).total_seconds() > deadline else None
-
-
-def _launch(held: Held) -> Launch:
-    execution = held.execution
-    config, parameters = merged(held.config, execution.trigger.parameters)
-    return Launch(
-        execution.id,
-        execution.job_id,
-        held.attempts,
-        config,
-        parameters,
-        execution.trigger,
-        execution.revision,
-        execution.dry_run,
-    )

@@ -1,12 +1,14 @@
 """Logs: JSON lines on a pipe, aligned and coloured on a terminal, always on standard error.
 
-Everything goes one way: structlog's own events and those of the standard library's loggers
-(uvicorn, alembic, …) get the same fields and the same form. Callers bind `job`, `execution` and
-`revision` with `bound(…)`; those are carried through awaits and threads by contextvars.
+structlog's own events and those of the standard library's loggers (uvicorn, alembic, …) get the
+same fields and the same form. Ours don't go through the standard library: a daemon logs two lines
+a run, and that way they took a sixth of its time. Callers bind `job`, `execution` and `revision`
+with `bound(…)`; those are carried through awaits and threads by contextvars.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Literal, TextIO
 
 import structlog
+from pydantic_core import PydanticSerializationError, to_json
 
 from jobreconciler.errors import Refused
 
@@ -38,13 +41,21 @@ def configure(format: Format = "auto", level: str = "info", stream: TextIO | Non
     stream = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not stream.isatty())
     structlog.configure(
-        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_shared(), *_rendering(as_json, colors=stream.isatty())],
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *names: _Lines(stream, *names),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(as_json, colors=stream.isatty()))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_shared(),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(as_json, colors=stream.isatty()),
+            ],
+        )
+    )
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -80,23 +91,30 @@ def _shared() -> list[Any]:
     ]
 
 
-def _formatter(as_json: bool, *, colors: bool) -> structlog.stdlib.ProcessorFormatter:
+class _Lines(structlog.WriteLogger):
+    """Writes lines to a stream; has the name that `add_logger_name` asks for."""
+
+    def __init__(self, stream: TextIO, name: str = "root") -> None:
+        super().__init__(stream)
+        self.name = name
+
+
+def _rendering(as_json: bool, *, colors: bool) -> list[Any]:
     """Tracebacks never show local variables: those may hold a secret's value."""
-    last: list[Any]
     if as_json:
-        last = [
+        return [
             structlog.processors.ExceptionRenderer(
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
             ),
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            structlog.processors.JSONRenderer(serializer=_json),
         ]
-    else:
-        plain = structlog.dev.plain_traceback
-        last = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *last,
-        ],
-    )
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+def _json(event: dict[str, Any], **_: Any) -> str:
+    """Never fails: what JSON cannot hold is written as text."""
+    try:
+        return to_json(event, fallback=str).decode()
+    except PydanticSerializationError:
+        return json.dumps(event, default=str)

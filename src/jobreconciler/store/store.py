@@ -21,7 +21,7 @@ from jobreconciler.model.notice import Notice, Occurrence
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
-from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow
+from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow, Ending
 from jobreconciler.store import (
     changelog,
     configs,
@@ -195,6 +195,13 @@ class SqlStore:
     ) -> Future[bool]:
         return self.submit(lambda tx: executions.release(tx, execution, config, self._pinned, told))
 
+    def release_all(
+        self, released: Sequence[tuple[Execution, Mapping[str, Any]]]
+    ) -> Future[list[bool]]:
+        return self.submit(
+            lambda tx: [executions.release(tx, *one, self._pinned) for one in released]
+        )
+
     def release_once(
         self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]
     ) -> Future[str]:
@@ -234,6 +241,17 @@ class SqlStore:
         told: Occurrence | None = None,
     ) -> Future[bool]:
         return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome, told))
+
+    def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
+        return self.submit(lambda tx: [executions.start_attempt(tx, *one) for one in begun])
+
+    def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
+        return self.submit(
+            lambda tx: [
+                executions.finish(tx, one.execution_id, one.attempt, one.outcome, one.told)
+                for one in ends
+            ]
+        )
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime

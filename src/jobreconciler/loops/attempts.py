@@ -1,0 +1,292 @@
+"""From an execution that may start to its process, and from the process's end to its outcome.
+
+Claims an attempt in the store before its process is started, so that a crash in between can lose
+the attempt (found and recorded on restart) but never run it twice. What happens to many at once is
+written in one transaction; where that fails each is written by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from jobreconciler.core import notices
+from jobreconciler.core.overrides import merged
+from jobreconciler.core.retry import RetryPolicy, retry_at
+from jobreconciler.errors import Invalid, JobReconcilerError
+from jobreconciler.loops.inflight import Held, InFlight
+from jobreconciler.model.execution import Attempt, Launch, Outcome
+from jobreconciler.model.notice import Occurrence
+from jobreconciler.ports import Clock, Ending, Executor, Finished, Observer, Store
+
+log = structlog.get_logger("jobreconciler.work")
+
+LONGEST_STORE_PAUSE = 30.0
+CLAIM_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whom to tell. `again`: an attempt may be made; `room`: something else may start; `ended`:
+    something of this job has ended; `notices`: there is something to send."""
+
+    again: Callable[[Held], None]
+    room: Callable[[], None]
+    ended: Callable[[str], None]
+    notices: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An end, what is known of its execution, and when there is to be another try."""
+
+    finished: Finished
+    held: Held | None
+    outcome: Outcome
+    again: datetime | None
+
+
+class Attempts:
+    """Used on the event loop only."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        clock: Clock,
+        observer: Observer,
+        flight: InFlight,
+        told: Told,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._observer = observer
+        self._flight = flight
+        self._told = told
+
+    # ------------------------------------------------------------------------------ beginning
+
+    async def claim(self, starting: Sequence[Held]) -> list[Held]:
+        """Those of them that this daemon may start now. The others are settled otherwise."""
+        begun = []
+        for held in starting:
+            attempt = Attempt(held.attempts, self._clock.now())
+            held.started_at = held.started_at or attempt.started_at
+            begun.append((held.execution.id, attempt))
+        try:
+            claimed = await asyncio.wrap_future(self._store.start_attempts(begun))
+        except JobReconcilerError as error:
+            if len(starting) == 1:
+                self._not_claimed(starting[0], error)
+                return []
+            return [held for one in starting for held in await self.claim([one])]
+        for held, may in zip(starting, claimed, strict=True):
+            if not may:
+                self.forget(held.execution.id)
+        return [held for held, may in zip(starting, claimed, strict=True) if may]
+
+    def _not_claimed(self, held: Held, error: JobReconcilerError) -> None:
+        """The store could not take the claim: nothing was begun, so it is tried again soon."""
+        log.error(
+            "attempt_waits_for_store",
+            job=held.job_id,
+            execution=held.execution.id,
+            reason=error.reason,
+            error=error.message,
+        )
+        self._observer.loop_error("work")
+        held.attempts -= 1
+        self._flight.rest(held)
+        self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
+
+    async def launch(self, held: Held) -> None:
+        """Start the process of an attempt that was claimed in the store."""
+        execution = held.execution
+        try:
+            started = await self._executor.start(_launch(held))
+        except JobReconcilerError as error:
+            await self._could_not_start(
+                held, error.message, retryable=not isinstance(error, Invalid)
+            )
+            return
+        except Exception as error:
+            log.exception("start_crashed", job=held.job_id, execution=execution.id)
+            self._observer.loop_error("work")
+            await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
+            return
+        if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
+            self._observer.jobs_changed()  # from when on it overruns is known now
+        if held.due_at is not None and held.attempts == 1:
+            late = (started.started_at - held.due_at).total_seconds()
+            self._observer.lateness(max(0.0, late))
+        log.info(
+            "started",
+            job=held.job_id,
+            execution=execution.id,
+            attempt=held.attempts,
+            revision=execution.revision,
+            pid=started.pid,
+        )
+
+    async def _could_not_start(self, held: Held, error: str, *, retryable: bool) -> None:
+        """A missing secret or an invalid parameter is as wrong the next time: no retry."""
+        log.warning("start_failed", job=held.job_id, execution=held.execution.id, error=error)
+        outcome = Outcome("failed", self._clock.now(), error=error)
+        finished = Finished(held.execution.id, held.attempts, outcome)
+        await self._settle(finished, retryable=retryable)
+
+    # ---------------------------------------------------------------------------------- ending
+
+    async def settle_all(self, ends: Sequence[Finished]) -> None:
+        """Store what came out of these attempts. Whatever they held in the fleet is free already:
+        what takes their place is claimed in the same transaction."""
+        for finished in ends:
+            self._flight.leave(finished.execution_id)
+        self._told.room()
+        judged = [self._judged(finished) for finished in ends]
+        last = [one for one in judged if one.again is None]
+        left = [one for one in judged if one.again is not None]
+        if not await self._finish_all(last):
+            left = judged
+        await asyncio.gather(*(self._settle(one.finished) for one in left))
+
+    async def _settle(self, finished: Finished, *, retryable: bool = True) -> None:
+        """Store an outcome, again and again while the store cannot take it.
+
+        Until then the execution counts as running; if the daemon ends first, its result still
+        lies in the spool and a restart reads it again.
+        """
+        pause = 0.5
+        while True:
+            judged = self._judged(finished, retryable=retryable)
+            try:
+                if not (judged.again is not None and await self._retry_later(judged)):
+                    await self._finish([judged])
+                return
+            except JobReconcilerError as error:
+                log.error(
+                    "outcome_not_stored",
+                    execution=finished.execution_id,
+                    reason=error.reason,
+                    error=error.message,
+                )
+                self._observer.loop_error("work")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_STORE_PAUSE)
+
+    def _judged(self, finished: Finished, *, retryable: bool = True) -> _Judged:
+        outcome = finished.outcome
+        held = self._flight.get(finished.execution_id)
+        again = None
+        if held is not None:
+            if held.stopped_for and outcome.status == "cancelled":
+                outcome = replace(outcome, error=held.stopped_for)
+            if retryable:
+                policy = RetryPolicy.of(held.config)
+                now = self._clock.now()
+                again = retry_at(policy, outcome, finished.attempt, now, finished.execution_id)
+        return _Judged(finished, held, outcome, again)
+
+    async def _retry_later(self, judged: _Judged) -> bool:
+        """False where the execution was no longer running."""
+        finished, held, again = judged.finished, judged.held, judged.again
+        assert held is not None and again is not None
+        stored = await asyncio.wrap_future(
+            self._store.retry_later(finished.execution_id, finished.attempt, judged.outcome, again)
+        )
+        if stored:
+            self._flight.rest(held)
+            self.rest(held, again)
+            self._told.room()
+            _say(held, judged.outcome, again)
+        return stored
+
+    async def _finish_all(self, ends: Sequence[_Judged]) -> bool:
+        """False where the store did not take them together: none was written then."""
+        if not ends:
+            return True
+        try:
+            await self._finish(ends)
+        except JobReconcilerError:
+            return False
+        return True
+
+    async def _finish(self, ends: Sequence[_Judged]) -> None:
+        tells = [_occurrence(judged) for judged in ends]
+        stored = await asyncio.wrap_future(
+            self._store.finish_all(
+                [
+                    Ending(one.finished.execution_id, one.finished.attempt, one.outcome, told)
+                    for one, told in zip(ends, tells, strict=True)
+                ]
+            )
+        )
+        if any(done and told is not None for done, told in zip(stored, tells, strict=True)):
+            self._told.notices()
+        for judged, done in zip(ends, stored, strict=True):
+            self.forget(judged.finished.execution_id)
+            if done and judged.held is not None:
+                self._count(judged.held, judged.outcome)
+                _say(judged.held, judged.outcome, None)
+                self._told.ended(judged.held.job_id)
+
+    def rest(self, held: Held, until: datetime) -> None:
+        """Back into the line at `until`; a wall clock that is set meanwhile moves nothing."""
+        delay = max(0.0, (until - self._clock.now()).total_seconds())
+        held.pause = asyncio.get_running_loop().call_later(delay, self._told.again, held)
+
+    def forget(self, execution_id: str) -> None:
+        """It is over, as far as starting others goes."""
+        self._flight.end(execution_id)
+        self._told.room()
+
+    def _count(self, held: Held, outcome: Outcome) -> None:
+        began = held.started_at or held.execution.queued_at
+        seconds = max(0.0, (outcome.finished_at - began).total_seconds())
+        job_type = held.config["payload"]["jobType"]
+        self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
+        self._observer.jobs_changed()
+
+
+def _occurrence(judged: _Judged) -> Occurrence | None:
+    held = judged.held
+    if held is None:
+        return None
+    return notices.of_outcome(
+        held.execution, held.config, judged.outcome, judged.finished.attempt, held.started_at
+    )
+
+
+def _say(held: Held, outcome: Outcome, again: datetime | None) -> None:
+    write = log.info if outcome.status == "succeeded" else log.warning
+    write(
+        "finished" if again is None else "attempt_failed",
+        job=held.job_id,
+        execution=held.execution.id,
+        attempt=held.attempts,
+        status=outcome.status,
+        exit_code=outcome.exit_code,
+        error=outcome.error,
+        revision=held.execution.revision,
+        **({} if again is None else {"retry_at": again.isoformat()}),
+    )
+
+
+def _launch(held: Held) -> Launch:
+    execution = held.execution
+    config, parameters = merged(held.config, execution.trigger.parameters)
+    return Launch(
+        execution.id,
+        execution.job_id,
+        held.attempts,
+        config,
+        parameters,
+        execution.trigger,
+        execution.revision,
+        execution.dry_run,
+    )
