@@ -397,9 +397,10 @@ class Store(Protocol):
         already handled, nothing was written. `told` is told of in the same transaction."""
 
     def release_all(
-        self, executions: Sequence[tuple[Execution, Mapping[str, Any]]]
+        self, released: Sequence[tuple[Execution, Mapping[str, Any], Attempt | None]]
     ) -> Future[list[bool]]:
-        """`release` for each, in one transaction: where one fails, none is written."""
+        """`release` for each, and where there is an attempt its start as well, in one transaction:
+        where one fails, none is written."""
 
     def release_once(
         self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]

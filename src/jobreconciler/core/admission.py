@@ -91,6 +91,11 @@ class WaitingLine:
     def __len__(self) -> int:
         return len(self._present)
 
+    @property
+    def has_next(self) -> bool:
+        """Whether one may be waiting that nothing but room keeps from starting."""
+        return bool(self._heap)
+
     def of_job(self, job_id: str) -> int:
         return self._by_job.get(job_id, 0)
 

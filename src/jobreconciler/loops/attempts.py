@@ -73,14 +73,12 @@ class Attempts:
 
     async def claim(self, starting: Sequence[Held]) -> list[Held]:
         """Those of them that this daemon may start now. The others are settled otherwise."""
-        begun = []
-        for held in starting:
-            attempt = Attempt(held.attempts, self._clock.now())
-            held.started_at = held.started_at or attempt.started_at
-            begun.append((held.execution.id, attempt))
+        begun = [(held.execution.id, self.begin(held)) for held in starting]
         try:
             claimed = await asyncio.wrap_future(self._store.start_attempts(begun))
         except JobReconcilerError as error:
+            for held in starting:
+                held.attempts -= 1
             if len(starting) == 1:
                 self._not_claimed(starting[0], error)
                 return []
@@ -89,6 +87,13 @@ class Attempts:
             if not may:
                 self.forget(held.execution.id)
         return [held for held, may in zip(starting, claimed, strict=True) if may]
+
+    def begin(self, held: Held) -> Attempt:
+        """Its next attempt, which the store has still to be told of."""
+        held.attempts += 1
+        attempt = Attempt(held.attempts, self._clock.now())
+        held.started_at = held.started_at or attempt.started_at
+        return attempt
 
     def _not_claimed(self, held: Held, error: JobReconcilerError) -> None:
         """The store could not take the claim: nothing was begun, so it is tried again soon."""
@@ -100,7 +105,6 @@ class Attempts:
             error=error.message,
         )
         self._observer.loop_error("work")
-        held.attempts -= 1
         self._flight.rest(held)
         self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
 

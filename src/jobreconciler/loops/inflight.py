@@ -98,7 +98,7 @@ class InFlight:
 
     def _hindered(self, waiting: Waiting) -> Hindrance | None:
         group = waiting.group
-        if group is not None and self._in_group[group] >= self._groups.get(group, 1):
+        if group is not None and self._is_full(group):
             return "group", group
         if self._stopped(self._known[waiting.execution_id]):
             return "stop", ""
@@ -133,6 +133,19 @@ class InFlight:
                 held.limits.get("concurrencyGroup"),
             )
         )
+
+    def start(self, held: Held, max_running: int) -> bool:
+        """Let one that is within its job's limit run at once, past the line. False: others wait,
+        there is no room, or something keeps it from starting."""
+        full = len(self.running) - len(self._leaving) >= max_running
+        group = held.limits.get("concurrencyGroup")
+        if full or self.line.has_next or self._is_full(group) or self._stopped(held):
+            return False
+        self.run(held)
+        return True
+
+    def _is_full(self, group: str | None) -> bool:
+        return group is not None and self._in_group[group] >= self._groups.get(group, 1)
 
     def take(self, max_running: int) -> Held | None:
         """The next one that may start, now running."""

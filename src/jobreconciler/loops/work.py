@@ -120,19 +120,32 @@ class Worker:
             self._decided(self._new(one.pinned, Trigger("schedule", slot=one.slot)), one.pinned)
             for one in due
         ]
-        written = await asyncio.wrap_future(
-            self._store.release_all(
-                [
-                    (execution, one.pinned.config)
-                    for (execution, _), one in zip(decided, due, strict=True)
-                ]
-            )
-        )
+        releases = []
+        starting: dict[str, Held] = {}
+        for one, (execution, choice) in zip(due, decided, strict=True):
+            held = Held(execution, one.pinned.config, one.due_at)
+            attempt = None
+            if choice == "start" and self.admitting and self._flight.start(held, self._max_running):
+                attempt = self._attempts.begin(held)
+                starting[execution.id] = held
+            releases.append((execution, one.pinned.config, attempt))
+        try:
+            written = await asyncio.wrap_future(self._store.release_all(releases))
+        except BaseException:
+            for execution_id in starting:
+                self._attempts.forget(execution_id)
+            raise
         results: list[Execution | None] = []
         for one, (execution, choice), new in zip(due, decided, written, strict=True):
             results.append(execution if new else None)
-            if new:
+            started = starting.get(execution.id)
+            if started is None and new:
                 await self._released(execution, choice, one.pinned, one.due_at)
+            elif started is not None and new:
+                self._spawn(self._attempts.launch(started))
+            elif started is not None:
+                self._attempts.forget(execution.id)
+        self._observer.running(len(self._flight.running))
         return results
 
     def _decided(
@@ -391,7 +404,6 @@ class Worker:
                 if slot is not None:
                     self._spawn(self._miss_waiting(held, slot))
                     continue
-                held.attempts += 1
                 starting.append(held)
             if starting:
                 self._spawn(self._start(starting))

@@ -5,7 +5,7 @@ running twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -130,6 +130,21 @@ def release(
     if told is not None:
         outbox.tell(tx, told)
     return True
+
+
+def release_all(
+    tx: Tx,
+    released: Sequence[tuple[Execution, Mapping[str, Any], Attempt | None]],
+    pinned: Pinned,
+) -> list[bool]:
+    """See ports.Store.release_all."""
+    written = []
+    for execution, config, attempt in released:
+        new = release(tx, execution, config, pinned)
+        if new and attempt is not None:
+            start_attempt(tx, execution.id, attempt)
+        written.append(new)
+    return written
 
 
 def _claim(tx: Tx, execution: Execution) -> bool:

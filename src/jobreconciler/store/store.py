@@ -196,11 +196,9 @@ class SqlStore:
         return self.submit(lambda tx: executions.release(tx, execution, config, self._pinned, told))
 
     def release_all(
-        self, released: Sequence[tuple[Execution, Mapping[str, Any]]]
+        self, released: Sequence[tuple[Execution, Mapping[str, Any], Attempt | None]]
     ) -> Future[list[bool]]:
-        return self.submit(
-            lambda tx: [executions.release(tx, *one, self._pinned) for one in released]
-        )
+        return self.submit(lambda tx: executions.release_all(tx, released, self._pinned))
 
     def release_once(
         self, execution: Execution, config: Mapping[str, Any], deliveries: Sequence[Delivery]
