@@ -27,6 +27,9 @@ from jobreconciler.ports import Clock, Observer, Store
 log = structlog.get_logger("jobreconciler.schedule")
 
 LONGEST_SLEEP = 1.0
+AHEAD = timedelta(seconds=2)
+"""How long before their start what jobs execute is read, many at a time."""
+MOST_AHEAD = 2_000
 BATCH = 100
 """Jobs released together at most, so that the first of very many do not wait for the last."""
 _TICK = timedelta(microseconds=1)
@@ -45,10 +48,15 @@ class Scheduler:
         self._rows: dict[str, ScheduleRow] = {}
         self._next: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str, datetime]] = []
+        self._soon: list[tuple[datetime, str, datetime]] = []
+        self._horizon = clock.now()
+        self._ahead: dict[str, PinnedJob] = {}
+        self._loads = 0
         self._stops = stops
         self._anchor = clock_watch.Anchor(clock.now(), clock.monotonic())
         self.clock_fault: str | None = None
         self.trouble: str | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
     def confirm_clock(self) -> bool:
@@ -79,14 +87,16 @@ class Scheduler:
     async def load(self, job_ids: Collection[str] | None = None) -> None:
         """Read the schedules of these jobs (None: of all) and act on them from now on."""
         rows, starts = await asyncio.to_thread(self._read, job_ids)
+        self._loads += 1
         for job_id in list(self._rows) if job_ids is None else job_ids:
             self._rows.pop(job_id, None)
             self._next.pop(job_id, None)
+            self._ahead.pop(job_id, None)
         for row, (slot, start) in zip(rows, starts, strict=True):
             self._rows[row.job_id] = row
             if slot is not None and start is not None:
                 self._next[row.job_id] = slot
-                heapq.heappush(self._heap, (start, row.job_id, slot))
+                self._put(start, row.job_id, slot)
         self._observer.jobs_changed()
         self._wake.set()
 
@@ -101,6 +111,7 @@ class Scheduler:
         """Release what is due, then sleep until the next start or an early wake."""
         while True:
             now = self._clock.now()
+            self._look_ahead(now)
             due = self._due(now) if self._believes(now) else []
             if due:
                 await self._release(due, now)
@@ -110,25 +121,54 @@ class Scheduler:
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
 
+    def _put(self, start: datetime, job_id: str, slot: datetime) -> None:
+        heapq.heappush(self._soon if start <= self._horizon else self._heap, (start, job_id, slot))
+
+    def _look_ahead(self, now: datetime) -> None:
+        """Sort out what starts within the next seconds, and have it read meanwhile."""
+        if not self._heap or self._horizon - now > AHEAD / 2:
+            return
+        self._horizon = max(self._horizon, now + AHEAD)
+        coming: dict[str, None] = {}
+        while self._heap and self._heap[0][0] <= self._horizon:
+            entry = heapq.heappop(self._heap)
+            if self._next.get(entry[1]) == entry[2]:
+                heapq.heappush(self._soon, entry)
+                coming[entry[1]] = None
+        room = MOST_AHEAD - len(self._ahead)
+        if coming and room > 0:
+            self._reading = asyncio.create_task(self._read_ahead(list(coming)[:room]))
+
+    async def _read_ahead(self, job_ids: list[str]) -> None:
+        """What is not there in time is read when it is due; so is what changed meanwhile."""
+        loads = self._loads
+        with contextlib.suppress(JobReconcilerError):
+            pinned = await asyncio.to_thread(self._store.pinned, job_ids)
+            if loads == self._loads:
+                self._ahead.update(pinned)
+
     def _pause(self) -> float:
         """Seconds to sleep: short enough to notice that the wall clock was set."""
-        if not self._heap or self.clock_fault is not None:
+        if not self._soon or self.clock_fault is not None:
             return LONGEST_SLEEP
-        left = (self._heap[0][0] - self._clock.now()).total_seconds()
+        left = (self._soon[0][0] - self._clock.now()).total_seconds()
         return min(max(left, 0.0), LONGEST_SLEEP)
 
     def _due(self, now: datetime) -> list[str]:
         """Up to BATCH jobs whose start has come; entries of older schedules are passed over."""
         due: dict[str, None] = {}
-        while self._heap and self._heap[0][0] <= now and len(due) < BATCH:
-            _, job_id, slot = heapq.heappop(self._heap)
+        while self._soon and self._soon[0][0] <= now and len(due) < BATCH:
+            _, job_id, slot = heapq.heappop(self._soon)
             if self._next.get(job_id) == slot:
                 due[job_id] = None
         return list(due)
 
     async def _release(self, job_ids: list[str], now: datetime) -> None:
+        pinned = {id: self._ahead.pop(id) for id in job_ids if id in self._ahead}
         try:
-            pinned = await asyncio.to_thread(self._store.pinned, job_ids)
+            unread = [job_id for job_id in job_ids if job_id not in pinned]
+            if unread:
+                pinned |= await asyncio.to_thread(self._store.pinned, unread)
         except JobReconcilerError as error:
             log.error(
                 "slots_wait_for_store", jobs=len(job_ids), reason=error.reason, error=error.message
@@ -199,7 +239,7 @@ class Scheduler:
             row = self._rows.get(job_id)
             if slot is not None and row is not None:
                 start = cron.jittered(job_id, slot, row.jitter_seconds)
-                heapq.heappush(self._heap, (start, job_id, slot))
+                self._put(start, job_id, slot)
         await asyncio.sleep(LONGEST_SLEEP)
 
     async def _skip_stopped(
@@ -257,7 +297,7 @@ class Scheduler:
             self._next.pop(row.job_id, None)
             return
         self._next[row.job_id] = slot
-        heapq.heappush(self._heap, (start, row.job_id, slot))
+        self._put(start, row.job_id, slot)
 
 
 def _say_handled(job_id: str, slot: datetime) -> None:
