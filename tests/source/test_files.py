@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobreconciler.errors import NotFound
+from jobreconciler.source import parallel
 from jobreconciler.source.files import blob_id, load_directory
 from jobreconciler.source.load import YamlLoader
 from jobreconciler.source.parallel import load_many
@@ -161,6 +162,12 @@ def test_a_path_that_is_not_there_is_said_to_be_missing(repo: Path) -> None:
         names(repo, jobs_dir="nowhere")
 
 
+@pytest.fixture
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "WORTH_IT", 200)
+
+
+@pytest.mark.usefixtures("few_are_many")
 def test_many_files_are_loaded_by_two_processes_with_the_same_answer(tmp_path: Path) -> None:
     jobs = tmp_path / "jobs.d"
     jobs.mkdir()
@@ -175,6 +182,7 @@ def test_many_files_are_loaded_by_two_processes_with_the_same_answer(tmp_path: P
         assert many == loader.load(found.entries, found.contents, found.defaults)
 
 
+@pytest.mark.usefixtures("few_are_many")
 def test_a_missing_blob_is_an_error_in_either_process(tmp_path: Path) -> None:
     jobs = tmp_path / "jobs.d"
     jobs.mkdir()

@@ -81,27 +81,17 @@ UNSET_IN_JOB = Unset(keys=_of_model(JobConfig))
 UNSET_IN_DEFAULTS = Unset(keys=_of_model(Defaults))
 
 
-def merged(job: Any, defaults: Mapping[str, Any] | None, *, batches: bool) -> Any:
+def merged(
+    job: Any, defaults: Mapping[str, Any] | None, *, batches: bool, has_null: bool = True
+) -> Any:
     """The job file over the defaults, nulls gone. Returns `job` itself where nothing differs.
 
     Defaults apply where they fit: a time zone where there is a schedule, a batch size where the
-    job type `batches`.
+    job type `batches`. `has_null`: whether there may be a null in the job file; defaults hold none.
     """
     if defaults:
         job = _under(job, defaults, batches)
-    return without_nulls(job, UNSET_IN_JOB) if _holds_null(job) else job
-
-
-def _holds_null(data: Any) -> bool:
-    """Whether a null stands anywhere in the maps of `data`."""
-    stack = [data]
-    while stack:
-        for value in stack.pop().values():
-            if value is None:
-                return True
-            if value.__class__ is dict:
-                stack.append(value)
-    return False
+    return without_nulls(job, UNSET_IN_JOB) if has_null else job
 
 
 def _under(job: Any, defaults: Mapping[str, Any], batches: bool) -> Any:

@@ -154,15 +154,17 @@ class YamlLoader:
             quick = read_quickly(data)
         except CloserLook:
             return self._file_with_places(entry, data, base)
-        checked = self._check(quick.value, base)
+        checked = self._check(quick.value, base, has_null=quick.has_null)
         if checked.findings or base.problems:
             return self._file_with_places(entry, data, base)
         return self._job(entry, quick, checked, base)
 
-    def _check(self, value: dict[str, Any], base: _DefaultsFile) -> Checked:
+    def _check(
+        self, value: dict[str, Any], base: _DefaultsFile, *, has_null: bool = True
+    ) -> Checked:
         job_type = self.types.of(value)
         batches = getattr(job_type, "batches", False)
-        return check(merged(value, base.values, batches=batches), job_type)
+        return check(merged(value, base.values, batches=batches, has_null=has_null), job_type)
 
     def _file_with_places(self, entry: Entry, data: bytes, base: _DefaultsFile) -> DesiredFile:
         located = read_located(data)

@@ -7,7 +7,6 @@ with anything unusual in it is read again by `located_yaml`, which explains what
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,8 +34,9 @@ MAX_QUICK_BYTES = 40_000
 
 _plain = PlainValues()
 
-_UNUSUAL_BREAK = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]|^(?:\xff\xfe|\xfe\xff)")
-"""U+0085, U+2028 and U+2029 (line breaks in YAML 1.1, not in 1.2), and UTF-16's marks."""
+_UNUSUAL_BREAKS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+"""U+0085, U+2028 and U+2029: line breaks in YAML 1.1, not in 1.2."""
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class CloserLook(Exception):
@@ -44,11 +44,12 @@ class CloserLook(Exception):
 
 
 class Quick(NamedTuple):
-    """A plain file's value, and where its id and its dependencies stand."""
+    """A plain file's value, where its id and its dependencies stand, whether a null is in it."""
 
     value: Any
     id_at: Position
     jobs_at: tuple[Position, ...]
+    has_null: bool = True
 
 
 def is_unusual(data: bytes) -> bool:
@@ -63,8 +64,13 @@ def is_unusual(data: bytes) -> bool:
         or b"\\U00000000" in data
         or data[:1] == b"%"
         or b"\n%" in data
-        or (not data.isascii() and _UNUSUAL_BREAK.search(data) is not None)
+        or (not data.isascii() and _has_unusual_break(data))
     )
+
+
+def _has_unusual_break(data: bytes) -> bool:
+    """Four searches for fixed bytes: a regular expression takes ten times as long."""
+    return data.startswith(_UTF16_MARKS) or any(each in data for each in _UNUSUAL_BREAKS)
 
 
 def read_quickly(data: bytes) -> Quick:
@@ -116,6 +122,7 @@ def _read_root(event_of: Callable[[], Any]) -> Quick:
     id_mark = None
     jobs: list[Any] | None = None
     job_marks: list[Any] = []
+    has_null = False
     while depth:
         event = event_of()
         kind = event.__class__
@@ -123,6 +130,8 @@ def _read_root(event_of: Callable[[], Any]) -> Quick:
             if event.tag is not None or event.anchor is not None:
                 raise CloserLook
             text = plain[event.value] if event.implicit[0] else event.value
+            if text is None:
+                has_null = True
             if not in_map:
                 value.append(text)
                 if value is jobs:
@@ -164,6 +173,7 @@ def _read_root(event_of: Callable[[], Any]) -> Quick:
         top,
         (id_mark.line + 1, id_mark.column + 1) if id_mark is not None else (0, 0),
         tuple((mark.line + 1, mark.column + 1) for mark in job_marks),
+        has_null,
     )
 
 
