@@ -109,7 +109,7 @@ class LocalExecutor:
                 if self._runs.setdefault(run.execution_id, run) is run:
                     self._watch(run)
                 return self._started(run)
-            server = await self._connected(python=wanted["payload"] is not None)
+            server = await self._connected(python=wanted["worker"] is not None)
             self._add(run)
             try:
                 run.pid, run.pid_started = await server.launch(wanted, run)

@@ -5,8 +5,9 @@ argv, env, cwd, successExitCodes    what to start and how to judge its exit code
 timeoutSeconds, killGraceSeconds    TERM after the one, KILL after the other
 outputBytes, memoryBytes            caps; memoryBytes is null where there is none
 secrets                             values to mask in everything the job says
-payload, reuse                      for a Python job: what its runner reads, else null; whether its
-                                    worker may take another run afterwards
+reuse                               whether the worker of a Python job may take another run after it
+worker                              for a Python job: all that its worker is told, as JSON text that
+                                    the supervisor passes on unread (see worker.py); else null
 """
 
 from __future__ import annotations
@@ -50,18 +51,41 @@ def build(
     parameters = _validated(job_type, launch.parameters)
     spec = job_type.program(parameters)
     values: list[str] = []
-    payload = None
-    if spec is None:
-        found = _secrets_of(parameters, secrets)
-        values += found.values()
-        payload = _payload(launch, job_type, found)
-        spec = ExecSpec(argv=("python",))
+    spec = job_type.program(parameters)
+    if spec is not None:
+        environment = _environment(launch, spec, secrets, environ, values)
+        return {**_limited(launch, directory, spec, environ, values), "env": environment}
+    found = _secrets_of(parameters, secrets)
+    values += found.values()
+    spec = ExecSpec(argv=("python",))
+    request = _limited(launch, directory, spec, environ, values)
+    isolated = getattr(parameters, "isolation", "worker") != "worker"
+    request["reuse"] = not isolated and not request["memoryBytes"]
+    request["worker"] = encoded(
+        {
+            "env": _environment(launch, spec, secrets, environ, values),
+            "cwd": request["cwd"],
+            "memoryBytes": request["memoryBytes"],
+            "reuse": request["reuse"],
+            "payload": _payload(launch, job_type, found),
+        }
+    ).decode()
+    return request
+
+
+def _limited(
+    launch: Launch,
+    directory: str,
+    spec: ExecSpec,
+    environ: Mapping[str, str],
+    values: list[str],
+) -> dict[str, Any]:
+    """What the supervisor itself goes by, whatever kind of job it is."""
     limits = launch.config.get("payload", {}).get("limits", {})
     return {
         "directory": directory,
         "bootId": _boot_id(),
         "argv": list(spec.argv),
-        "env": _environment(launch, spec, secrets, environ, values),
         "cwd": _cwd(spec, environ),
         "successExitCodes": list(spec.success_exit_codes),
         "timeoutSeconds": limits.get("timeoutSeconds", 3600),
@@ -69,8 +93,7 @@ def build(
         "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
         "memoryBytes": _bytes(limits.get("memoryMiB")),
         "secrets": values,
-        "payload": payload,
-        "reuse": getattr(parameters, "isolation", "worker") == "worker",
+        "worker": None,
     }
 
 
@@ -101,10 +124,11 @@ def _secrets_of(parameters: BaseModel, secrets: SecretValues) -> dict[str, str]:
     }
 
 
-def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> str:
+def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its runner reads (see runner.py)."""
     limits = launch.config.get("payload", {}).get("limits", {})
     kind = type(job_type)
-    content = {
+    return {
         "sysPath": _absolute(tuple(sys.path)),
         "jobType": f"{kind.__module__}:{kind.__qualname__}",
         "parameters": launch.parameters,
@@ -117,7 +141,6 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> s
         "trigger": launch.trigger.type,
         "revision": launch.revision,
     }
-    return encoded(content).decode()
 
 
 def _environment(
@@ -160,7 +183,11 @@ def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str:
             "a working directory must be a path; the repository's tree is not exported",
             reason="InvalidParameters",
         )
-    home = _home(environ)
+    return _existing(_home(environ))
+
+
+@lru_cache(maxsize=4)
+def _existing(home: str) -> str:
     return home if Path(home).is_dir() else "/"
 
 

@@ -36,6 +36,7 @@ MOST_IDLE = 16
 """Supervisors that may wait for work; more than these end with their run."""
 IDLE_SECONDS = 10.0
 MOST_RUNS = 1000
+_COLLECT_EVERY = 50
 _CHANNEL = 3
 _BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
 _SHORT = 32_768
@@ -200,6 +201,7 @@ def _be_supervisor(
     """The forked child's whole life; never returns."""
     code = 1
     request: dict[str, Any] = {}
+    runs = 0
     try:
         os.dup2(channel, _CHANNEL, inheritable=False)
         os.closerange(_CHANNEL + 1, files[1])
@@ -217,6 +219,9 @@ def _be_supervisor(
             if not supervisor.run():
                 break
             signals.idle = True
+            runs += 1
+            if runs % _COLLECT_EVERY == 0:
+                gc.collect()
             next_body = _next(supervisor.result)
         starter.dismiss()
         code = 0
@@ -231,7 +236,6 @@ def _next(result: bytes) -> bytes | None:
     will come."""
     try:
         frames.send(_CHANNEL, frames.pack_body(0, result if len(result) <= _SHORT else b""))
-        gc.collect()
         return frames.receive(_CHANNEL)
     except OSError:
         return None

@@ -7,7 +7,6 @@ supervisor does for a program it does for a worker too.
 from __future__ import annotations
 
 import errno
-import json
 import mmap
 import os
 import signal
@@ -50,19 +49,10 @@ class WarmStarter:
     def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
         """As spawn.start, but the worker has still to take the run: see `taken`."""
         os.chdir(request["cwd"])
-        alone = not request["reuse"] or bool(request["memoryBytes"])
-        message = {
-            "env": request["env"],
-            "cwd": request["cwd"],
-            "umask": self._umask,
-            "memoryBytes": request["memoryBytes"],
-            "reuse": not alone,
-            "payload": request["payload"],
-        }
-        body = json.dumps(message).encode()
+        body: bytes = request["worker"].encode()
         self._frame = len(body).to_bytes(4, "big") + body
         self._tries = 0
-        if alone and self._used:
+        if not request["reuse"] and self._used:
             self.dismiss()
         return self.start_again()
 
@@ -141,7 +131,9 @@ class WarmStarter:
         else:
             if pid == 0:
                 try:
-                    worker.Worker(theirs.detach(), write, tell, self._taken, self._marker).live()
+                    worker.Worker(
+                        theirs.detach(), write, tell, self._taken, self._marker, self._umask
+                    ).live()
                 finally:
                     os._exit(1)
         finally:
