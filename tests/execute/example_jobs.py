@@ -53,8 +53,8 @@ def wait_politely(context: JobContext) -> dict[str, Any]:
 
 
 def wait_stubbornly(context: JobContext, path: str) -> None:
-    context.log("info", "waiting")
     try:
+        context.log("info", "waiting")
         time.sleep(600)
     finally:
         Path(path).write_text("tidied")
