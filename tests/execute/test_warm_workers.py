@@ -180,6 +180,19 @@ def test_a_worker_that_vanished_between_runs_is_replaced(arena: Arena) -> None:
     several(arena, body)
 
 
+def test_a_worker_that_does_not_take_its_run_is_replaced(arena: Arena) -> None:
+    async def body(call: Call, _: LocalExecutor) -> tuple[Outcome, int, Outcome]:
+        first = await call("look_around")
+        worker = result(first)["pid"]
+        os.kill(worker, signal.SIGSTOP)
+        return first, worker, await call("look_around")
+
+    first, stopped, second = several(arena, body)
+    assert (first.status, second.status) == ("succeeded", "succeeded")
+    assert result(second)["pid"] != stopped
+    assert processes.stat(stopped) is None
+
+
 def test_workers_that_wait_for_a_run_end_with_the_daemon(arena: Arena) -> None:
     async def body(call: Call, executor: LocalExecutor) -> tuple[int, int | None]:
         return result(await call("look_around"))["pid"], executor.warm_server_pid

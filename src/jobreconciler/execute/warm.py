@@ -16,7 +16,7 @@ from typing import Any
 from jobreconciler.execute import processes, spawn, worker
 
 _TRIES = 3
-TAKES_WITHIN = 10.0
+TAKES_WITHIN = 5.0
 """Seconds a worker has to take a run; a stopped one never would."""
 
 
