@@ -96,6 +96,7 @@ COUNTS = {
     "jobs": 3,
     "enabled": 2,
     "disabled": 1,
+    "suspended": 0,
     "held": 0,
     "failing": 0,
     "running": 0,

@@ -288,6 +288,8 @@ def _headline(counts: Json, source: Json, page: Page) -> str:
         f"{counts['running']:,} running",
         f"{counts['queued']:,} waiting",
     ]
+    if counts["suspended"]:
+        good.append(f"{counts['suspended']:,} suspended")
     line = ", ".join(good)
     if not source["healthy"]:
         bad.append("the source needs attention")

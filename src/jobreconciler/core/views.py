@@ -41,12 +41,17 @@ def condition_json(condition: Condition) -> Json:
     }
 
 
+def _reason(trigger: Trigger) -> str | None:
+    spite = trigger.in_spite_of and f"in spite of: {trigger.in_spite_of}"
+    return "; ".join(filter(None, (trigger.reason, spite))) or None
+
+
 def trigger_json(trigger: Trigger) -> Json:
     return {
         "type": trigger.type,
         "slot": instant_or_none(trigger.slot),
         "actor": trigger.actor,
-        "reason": trigger.reason,
+        "reason": _reason(trigger),
         "deliveryId": trigger.delivery_id,
         "upstream": list(trigger.upstream),
     }
@@ -166,6 +171,7 @@ def counts_json(counts: FleetCounts) -> Json:
         "jobs": counts.jobs,
         "enabled": counts.enabled,
         "disabled": counts.disabled,
+        "suspended": counts.suspended,
         "held": counts.held,
         "failing": counts.failing,
         "running": counts.running,

@@ -343,6 +343,17 @@ def _in_state(tx: Tx, state: str, now: datetime) -> ColumnElement[bool]:
 _NOWHERE = literal(1) == literal(0)
 
 
+def suspended(tx: Tx, now: datetime) -> int:
+    """How many live jobs an operator's stop covers now."""
+    stops = suspensions.active(tx, now)
+    if not stops:
+        return 0
+    covered = or_(*(_covered(stop) for stop in stops))
+    query = select(func.count()).select_from(tables.job_configs)
+    [(count,)] = tx.select(query.where(_CONFIG.deleted_at.is_(None), covered))
+    return int(count)
+
+
 def _is_late(found: expectations.Limits, now: datetime) -> bool:
     return found.late_after is not None and now > found.late_after
 

@@ -111,7 +111,7 @@ class SqlStore:
         return self._read(reads.stats, self._clock.now())
 
     def fleet_counts(self) -> FleetCounts:
-        return self._read(reads.fleet_counts)
+        return self._read(reads.fleet_counts, self._clock.now())
 
     def blobs(self, ids: Collection[str]) -> dict[str, bytes]:
         return self._read(reads.blobs, ids)
