@@ -146,8 +146,9 @@ class Daemon:
             return False, f"the {name} loop failed and is started again: {error}"
         if self.scheduler.clock_fault is not None:
             return False, self.scheduler.clock_fault
-        if self.scheduler.trouble is not None:
-            return False, self.scheduler.trouble
+        for trouble in (self.scheduler.trouble, self.worker.trouble):
+            if trouble is not None:
+                return False, trouble
         return True, "ready"
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:

@@ -166,6 +166,12 @@ def reconcile_json(record: ReconcileRecord) -> Json:
     }
 
 
+def output_bytes(data: bytes, skipped: int) -> bytes:
+    """A piece of an output as it is shown: what was cut out before it is said in its place."""
+    cut = f"\n[{skipped} bytes were left out here]\n".encode() if skipped else b""
+    return cut + data
+
+
 def counts_json(counts: FleetCounts) -> Json:
     return {
         "jobs": counts.jobs,

@@ -81,6 +81,11 @@ class Worker:
             ),
         )
 
+    @property
+    def trouble(self) -> str | None:
+        """What waits for the store; None where nothing does."""
+        return self._attempts.trouble
+
     # ------------------------------------------------------------------ taking executions in
 
     async def release(
