@@ -56,6 +56,12 @@ JOBS = {
     "waiting": Job(
         each(1, "catchUp: latest, startingDeadlineSeconds: 2"), "overlap: queue", "sleep 2.5"
     ),
+    "late": Job(
+        each(4, "catchUp: latest, startingDeadlineSeconds: 2"),
+        "overlap: queue",
+        "sleep 7",
+        step=4,
+    ),
     "halted": Job(each(1, "catchUp: latest"), ROOM),
     "after": Job("", ROOM, more="  dependency: {jobs: [tick]}\n"),
 }

@@ -140,6 +140,17 @@ class Shift:
         """Do not sleep on: the clock was moved."""
         self.scheduler._wake.set()
 
+    async def settled(self) -> None:
+        """The schedule loop has seen the clock as it is now, and what that led to is over."""
+        self.look()
+        async with asyncio.timeout(HANG):
+            while (
+                self.scheduler._wake.is_set()
+                or self.worker._tasks
+                or any(self.worker.counts().values())
+            ):
+                await asyncio.sleep(0.001)
+
 
 @asynccontextmanager
 async def working(
