@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -99,6 +100,16 @@ def each_end_is_the_true_one(
     ).fetchall()
     wrong = [row for row in rows if row[1] != int(row[0] < succeeds_at)]
     assert not wrong, f"{name}: (attempt, exit code) {wrong}"
+
+
+def no_two_ran_at_once(connection: sqlite3.Connection, name: str) -> None:
+    rows = connection.execute(
+        "SELECT a.started_at, a.finished_at FROM job_executions e JOIN execution_attempts a "
+        "ON a.execution_id = e.id WHERE e.job_id = ? ORDER BY a.started_at",
+        (name,),
+    ).fetchall()
+    overlapping = [pair for pair in pairwise(rows) if pair[1][0] < pair[0][1]]
+    assert not overlapping, f"{name}: {overlapping}"
 
 
 def nothing_is_unfinished(connection: sqlite3.Connection) -> None:

@@ -142,6 +142,8 @@ class Fleet:
                 aftermath.each_attempt_ran_once(connection, marks, name)
                 succeeds_at = job.succeeds_at
                 aftermath.each_end_is_the_true_one(connection, name, succeeds_at=succeeds_at)
+                if job.limits != ROOM:
+                    aftermath.no_two_ran_at_once(connection, name)
             aftermath.each_outcome_released_once(connection, "after")
             aftermath.the_changelog_agrees(connection)
         assert not aftermath.marks_of(marks, "halted"), "a suspended job ran"

@@ -28,8 +28,6 @@ RETRY = {
     "backoffStrategy": "fixed",
     "initialDelay": 10,
     "maxDelay": 60,
-    "jitter": 0,
-    "onExitCodes": [],
 }
 
 

@@ -93,3 +93,35 @@ def test_live_slots_run_beside_those_that_are_caught_up(tmp_path: Path) -> None:
             return [each.status for each in runs(shift)]
 
     assert asyncio.run(main()) == ["running", "queued", "queued", "running"]
+
+
+LIVE = {
+    "skip": ["skipped", "skipped"],
+    "queue": ["cancelled", "queued"],
+    "replace": ["cancelled", "queued"],
+}
+
+
+@pytest.mark.parametrize("overlap", LIVE)
+def test_a_live_slot_takes_the_place_of_none_that_is_owed(tmp_path: Path, overlap: str) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> list[str]:
+        async with working(tmp_path, clock, processes) as shift:
+            limits = {"overlap": overlap}
+            shift.declare("hourly", "0 * * * *", schedule={"catchUp": "all"}, limits=limits)
+            await shift.scheduler.load()
+            clock.pass_(hours=3)
+            shift.look()
+            await shift.eventually(lambda: len(runs(shift)) == 3)
+        async with working(tmp_path, clock, processes) as shift:
+            for live, minutes in ((4, 30), (5, 60)):
+                clock.pass_(minutes=minutes)
+                shift.look()
+                await shift.eventually(lambda live=live: len(runs(shift)) == live)
+            return [each.status for each in runs(shift)]
+
+    found = asyncio.run(main())
+    assert found[:3] == ["running", "queued", "queued"]
+    assert found[3:] == LIVE[overlap]

@@ -358,6 +358,36 @@ def test_a_row_deleted_behind_the_back_is_found_at_the_next_start(world: World) 
     assert set(world.jobs()) == {"a", "b"}
 
 
+class Counting:
+    """Knows how many files it was asked to load."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.version = loader.version
+        self.loaded: list[str] = []
+
+    def load(
+        self, entries: Sequence[Entry], contents: Mapping[str, bytes], defaults: Entry | None
+    ) -> list[DesiredFile]:
+        self.loaded += [entry.path for entry in entries]
+        return self._loader.load(entries, contents, defaults)
+
+
+def test_a_change_of_one_file_among_many_reads_that_file_alone(world: World) -> None:
+    world.commit(**fleet(60))
+    world.reconcile()
+    counting = Counting(world.loader)
+    world.restart(loader=counting)
+    world.reconcile()
+    assert counting.loaded == [], "what is stored is not read again"
+    world.commit(**{"job-7": job_file("job-7", priority=60)})
+    assert world.reconcile().summary["update"] == 1
+    assert counting.loaded == ["jobs.d/job-7.yaml"]
+    world.repo.write({"elsewhere/README": "x"}).commit("not about jobs")
+    world.reconcile()
+    assert counting.loaded == ["jobs.d/job-7.yaml"]
+
+
 class NextVersion:
     """The loader of a later program: the same bytes now mean another priority."""
 

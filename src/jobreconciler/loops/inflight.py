@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,6 +78,10 @@ class InFlight:
 
     def waiting_of(self, job_id: str) -> Iterator[str]:
         return (w.execution_id for w in self.line.items() if w.job_id == job_id)
+
+    def replaceable(self, execution_ids: Iterable[str]) -> str | None:
+        """The first of them that a newer run may take the place of: no slot that runs in turn."""
+        return next((id_ for id_ in execution_ids if not self._known[id_].in_turn), None)
 
     def not_started(self) -> list[Held]:
         """Those that wait, or pause between two attempts."""

@@ -324,13 +324,13 @@ class Worker:
 
     async def _replace_oldest(self, job_id: str) -> None:
         """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
-        waiting = next(self._flight.waiting_of(job_id), None)
+        waiting = self._flight.replaceable(self._flight.waiting_of(job_id))
         if waiting is not None:
             await self.cancel(waiting, "replaced by a newer run")
             return
-        running = self._flight.running_of(job_id)
-        if running:
-            await self._executor.stop(running[0], "cancelled")
+        running = self._flight.replaceable(self._flight.running_of(job_id))
+        if running is not None:
+            await self._executor.stop(running, "cancelled")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
