@@ -107,10 +107,11 @@ class Fleet:
         self.daemon.start("--max-running", "60", ready=ready)
 
     def come_to_rest(self) -> None:
-        """Turn every schedule off, let what was released end, and stop."""
-        revision = self.commit(*JOBS, on=False)
-        self.start()
-        self.applied(revision)
+        """Once every job came to a run, turn their schedules off, let all end, and stop."""
+        if self.daemon.process is None:
+            self.start()
+        until(lambda: self._released() == set(JOBS), "each job to be released", 60)
+        self.applied(self.commit(*JOBS, on=False))
         until(lambda: not self._unfinished(), "every execution to end", 60)
         assert self.daemon.stop() == 0
         until(lambda: not aftermath.left_behind(self.daemon.path), "the last processes to end")
@@ -123,6 +124,12 @@ class Fleet:
             return bool(fleet["source"]["revision"] == revision)
 
         until(seen, f"{revision} to be applied", 60)
+
+    def _released(self) -> set[str]:
+        """Jobs of which anything is recorded, if it is only that a slot was skipped."""
+        with closing(sqlite3.connect(self.daemon.state / "store.db")) as connection:
+            rows = connection.execute("SELECT DISTINCT job_id FROM job_executions").fetchall()
+        return {job_id for (job_id,) in rows}
 
     def _unfinished(self) -> list[object]:
         path = "/api/v1/executions?status=queued&status=running"

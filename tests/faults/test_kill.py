@@ -29,6 +29,5 @@ def test_kills_at_random_instants_lose_and_repeat_nothing(daemon: Running) -> No
             fleet.commit("none")
         time.sleep(rng.choice((0.0, 0.0, 1.5)))
         fleet.start(ready=False)
-    daemon.kill()
     fleet.come_to_rest()
     fleet.check()
