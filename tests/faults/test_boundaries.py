@@ -23,8 +23,16 @@ from .fleet import Fleet, running
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "0"))
 
-OFTEN = ("release", "start_attempt", "finish", "retry_later", "release_dependent", "apply")
-SELDOM = ("skip_slots", "miss_queued", "cancel_queued", "observed", "release_once", "set_source")
+OFTEN = ("release_all", "start_attempts", "finish_all", "retry_later", "release_dependent", "apply")
+SELDOM = (
+    "release",
+    "skip_slots",
+    "miss_queued",
+    "cancel_queued",
+    "observed",
+    "release_once",
+    "set_source",
+)
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
 """Commits by the method of the store that makes them."""
 

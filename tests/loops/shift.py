@@ -90,6 +90,9 @@ class Processes:
         while True:
             yield await self.ends.get()
 
+    def more_finished(self) -> list[Finished]:
+        return [self.ends.get_nowait() for _ in range(self.ends.qsize())]
+
     def was_begun(self, execution_id: str, attempt: int) -> bool:
         return (execution_id, attempt) in self.begun
 
