@@ -41,8 +41,9 @@ lint: $(VENV)/.test ## ruff, mypy --strict, import-linter, stale schemas
 	@echo "· import contract"; $(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
 	@echo "· schemas";         $(BIN)/jobreconciler schema --check
 
-soak: $(VENV)/.test ## Kill the daemon hundreds of times (SOAK_KILLS=N, SOAK_SEED=N)
-	@SOAK_KILLS=$${SOAK_KILLS:-200} $(BIN)/python -m pytest tests/faults/test_kill.py
+soak: $(VENV)/.test ## Faults for an hour (SOAK_KILLS=N, SOAK_ROUNDS=N, SOAK_FLOOD_MIB=N, SOAK_SEED=N)
+	@SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_ROUNDS=$${SOAK_ROUNDS:-5} \
+	  SOAK_FLOOD_MIB=$${SOAK_FLOOD_MIB:-10240} $(BIN)/python -m pytest tests/faults
 
 bench: $(VENV)/.bench ## Print every figure beside its floor and its peers
 	@$(BIN)/python -m bench

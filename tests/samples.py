@@ -99,7 +99,9 @@ MISSED = execution(
 SKIPPED = execution("skipped", number=3, error="overlap")
 
 HELD = Condition("Held", "True", "InvalidFile", "line 4: unknown key", NOW)
-COUNTS = FleetCounts(jobs=3, enabled=2, disabled=1, failing=1, running=1, invalid_files=1)
+COUNTS = FleetCounts(
+    jobs=3, enabled=2, disabled=1, suspended=1, failing=1, running=1, invalid_files=1
+)
 SOURCE = SourceState(
     revision=REVISION,
     observed_revision=REVISION,

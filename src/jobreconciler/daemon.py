@@ -31,6 +31,7 @@ from jobreconciler.errors import Invalid, JobReconcilerError, Refused
 from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.dependencies import Dependencies
+from jobreconciler.loops.expectations import ExpectationLoop
 from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.records import pass_json
@@ -107,6 +108,9 @@ class Daemon:
             self.scheduler.next_slots,
         )
         self.worker.on_notices = self.notifying.wake
+        self.expecting = ExpectationLoop(
+            self.store, self.clock, self.metrics, self.stops, self.notifying.wake
+        )
         self.retention = RetentionLoop(
             self.store, SpoolSpace(settings.state_dir), self.clock, make_retention(settings)
         )
@@ -142,8 +146,9 @@ class Daemon:
             return False, f"the {name} loop failed and is started again: {error}"
         if self.scheduler.clock_fault is not None:
             return False, self.scheduler.clock_fault
-        if self.scheduler.trouble is not None:
-            return False, self.scheduler.trouble
+        for trouble in (self.scheduler.trouble, self.worker.trouble):
+            if trouble is not None:
+                return False, trouble
         return True, "ready"
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
@@ -306,6 +311,7 @@ class Daemon:
         self._keep("schedule", self.scheduler.run)
         self._keep("notify", self.notifying.run)
         self._keep("reminders", self.notifying.keep_reminding)
+        self._keep("expectations", self.expecting.run)
         self._keep("healing", self.reconciling.keep_healing)
         self._keep("watch", self._watch)
         self._keep("retention", self.retention.run)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from jobreconciler.core.dependency import Ended
+    from jobreconciler.core.expectations import Unmet
     from jobreconciler.core.retention import Output, PastExecution
     from jobreconciler.model.change import (
         AppliedChange,
@@ -347,9 +348,13 @@ class Store(Protocol):
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]: ...
     def stats(self) -> list[JobStats]: ...
     def fleet_counts(self) -> FleetCounts: ...
+    def unmet(self, now: datetime) -> tuple[list[Unmet], datetime | None]:
+        """Expectations that are not met now, and when the next limit will be passed."""
+
     def blobs(self, ids: Collection[str]) -> dict[str, bytes]: ...
     def drifted(self) -> list[DriftedRow]: ...
-    def approved(self, revision: str) -> bool: ...
+    def approved(self, revision: str) -> bool:
+        """Whether somebody lets this commit delete jobs, and it was not applied with that yet."""
 
     def dependents(self, job_ids: Collection[str] | None = None) -> list[Dependent]:
         """Jobs that wait for others; all, or those among these ids."""
@@ -493,6 +498,9 @@ class Store(Protocol):
     def lasting(self, event: str, before: datetime) -> list[str]:
         """Jobs in a state that people were told of, but not since `before`."""
 
+    def told(self) -> dict[tuple[str, str], datetime]:
+        """Every state (job, event) that people were told of and that stands, and when last."""
+
     def forget_notices(self, before: datetime) -> Future[int]:
         """Drop those made before it with which nothing is left to do."""
 
@@ -554,6 +562,7 @@ class Observer(Protocol):
     def commit_applied(self, seconds: float) -> None: ...
     def config_changed(self, action: str, count: int = 1) -> None: ...
     def invalid_files(self, count: int) -> None: ...
+    def held_jobs(self, count: int) -> None: ...
     def drift_healed(self, count: int) -> None: ...
     def source_seen(self, revision: str, at: datetime) -> None:
         """The source answered and names this commit now."""

@@ -13,6 +13,7 @@ import pytest
 from jobreconciler.cli import following
 from jobreconciler.cli.client import Client
 from jobreconciler.cli.following import Follower
+from jobreconciler.cli.runs import Runs, ServedRuns
 from jobreconciler.errors import NotFound, Transient
 from jobreconciler.settings import Settings
 
@@ -41,7 +42,7 @@ def script() -> Script:
 
 
 @pytest.fixture
-def client(script: Script, tmp_path: Path) -> Iterator[Client]:
+def runs(script: Script, tmp_path: Path) -> Iterator[Runs]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             address = urlsplit(self.path)
@@ -67,7 +68,7 @@ def client(script: Script, tmp_path: Path) -> Iterator[Client]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    yield Client(Settings(server=url, state_dir=tmp_path), timeout=10)
+    yield ServedRuns(Client(Settings(server=url, state_dir=tmp_path), timeout=10))
     server.shutdown()
     thread.join()
     server.server_close()
@@ -87,60 +88,58 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_output_is_printed_whole_and_once_until_the_end(
-    client: Client, script: Script, capfdbinary: pytest.CaptureFixture[bytes]
+    runs: Runs, script: Script, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     script.states = [state("queued"), state("running", 1), state("running", 1)]
     script.states.append(state("succeeded", 1))
     script.output = {1: b"a first line\nraw \xff bytes\n"}
-    ended = Follower(client, "x").follow()
+    ended = Follower(runs, "x").follow()
     assert ended["status"] == "succeeded"
     assert capfdbinary.readouterr().out == b"a first line\nraw \xff bytes\n"
 
 
 def test_each_attempt_of_a_retried_execution_is_printed(
-    client: Client, script: Script, capfd: pytest.CaptureFixture[str]
+    runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script.states = [state("running", 1), state("queued", 1), state("failed", 1, 2)]
     script.output = {1: b"first try\n", 2: b"second try\n"}
-    Follower(client, "x").follow()
+    Follower(runs, "x").follow()
     captured = capfd.readouterr()
     assert captured.out == "first try\nsecond try\n"
     assert captured.err == "--- attempt 2 ---\n"
 
 
 def test_a_daemon_that_restarts_meanwhile_is_waited_for(
-    client: Client, script: Script, capfd: pytest.CaptureFixture[str]
+    runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script.states = [state("running", 1), AWAY, state("succeeded", 1)]
     script.output = {1: b"done\n"}
-    assert Follower(client, "x").follow()["status"] == "succeeded"
+    assert Follower(runs, "x").follow()["status"] == "succeeded"
     assert capfd.readouterr().out == "done\n"
 
 
-def test_a_daemon_that_is_away_from_the_start_is_not_waited_for(
-    client: Client, script: Script
-) -> None:
+def test_a_daemon_that_is_away_from_the_start_is_not_waited_for(runs: Runs, script: Script) -> None:
     script.states = [AWAY]
     with pytest.raises(Transient, match="starting"):
-        Follower(client, "x").follow()
+        Follower(runs, "x").follow()
 
 
 def test_one_attempt_can_be_asked_for(
-    client: Client, script: Script, capfd: pytest.CaptureFixture[str]
+    runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script.states = [state("failed", 1, 2)]
     script.output = {1: b"first\n", 2: b"second\n"}
-    Follower(client, "x").look(2)
+    Follower(runs, "x").look(2)
     assert capfd.readouterr().out == "second\n"
     with pytest.raises(NotFound, match="has no attempt 3, it has made 2 attempts"):
-        Follower(client, "x").look(3)
+        Follower(runs, "x").look(3)
 
 
 def test_waiting_without_output_prints_nothing(
-    client: Client, script: Script, capfd: pytest.CaptureFixture[str]
+    runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
 ) -> None:
     script.states = [state("running", 1), state("succeeded", 1)]
     script.output = {1: b"unseen\n"}
-    Follower(client, "x", show_output=False).follow()
+    Follower(runs, "x", show_output=False).follow()
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")

@@ -96,6 +96,7 @@ COUNTS = {
     "jobs": 3,
     "enabled": 2,
     "disabled": 1,
+    "suspended": 0,
     "held": 0,
     "failing": 0,
     "running": 0,
@@ -216,7 +217,20 @@ def test_one_job_shows_its_schedule_its_revision_and_what_is_wrong() -> None:
 
 
 def status(**more: Any) -> dict[str, Any]:
-    return {"counts": COUNTS, "source": SOURCE, "attention": [], "running": [], **more}
+    empty: dict[str, Any] = {"attention": [], "running": [], "warnings": [], "uncommitted": []}
+    return {"counts": COUNTS, "source": SOURCE, **empty, **more}
+
+
+def test_what_hinders_the_daemon_comes_first_and_uncommitted_edits_last() -> None:
+    edited = [f"jobs.d/{name}.yaml" for name in "abcdefg"]
+    text = tables.status_text(
+        status(warnings=["the daemon is not ready: slots wait"], uncommitted=edited), PAGE
+    )
+    lines = text.splitlines()
+    assert lines[0].startswith("1 warning · ")
+    assert "warning: the daemon is not ready: slots wait" in lines
+    assert lines[-2].startswith("not committed, so not applied: jobs.d/a.yaml, ")
+    assert lines[-1].endswith(" and 2 others")
 
 
 def test_a_healthy_fleet_is_said_in_its_first_line() -> None:

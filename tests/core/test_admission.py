@@ -96,3 +96,9 @@ LIMITS = {
 def test_at_release(name: str) -> None:
     arguments, expected = LIMITS[name]
     assert at_release(*arguments) == expected
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+def test_what_runs_in_its_turn_is_never_dropped(overlap: str) -> None:
+    assert at_release(overlap, 1, 99, 1, "schedule", in_turn=True) == "queue"
+    assert at_release(overlap, 0, 0, 1, "schedule", in_turn=True) == "start"

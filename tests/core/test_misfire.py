@@ -94,6 +94,25 @@ def test_due(name: str) -> None:
     assert list(due.missed) == missed
 
 
+CAUGHT_UP = {
+    "several slots of a job that owes all": (
+        {"catch_up": "all", "watermark": SINCE_EIGHT},
+        2,
+        True,
+    ),
+    "one of them that is late": ({"catch_up": "all"}, 600, True),
+    "one that is on time is live": ({"catch_up": "all"}, 2, False),
+    "the newest for them all is not owed beside others": ({"watermark": SINCE_EIGHT}, 2, False),
+}
+
+
+@pytest.mark.parametrize("name", CAUGHT_UP)
+def test_caught_up(name: str) -> None:
+    changes, late, expected = CAUGHT_UP[name]
+    now = at("2026-11-22T03:00:00") + timedelta(seconds=late)
+    assert due_slots(row(**changes), now).caught_up is expected
+
+
 def test_all_runs_at_most_a_hundred_and_one_row_holds_the_rest() -> None:
     due = due_slots(row(watermark=NOW - 7 * DAY, catch_up="all", expression="* * * * *"), NOW)
     (missed,) = due.missed

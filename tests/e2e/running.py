@@ -19,7 +19,7 @@ from gitrepo import GitRepo, git_environment
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up waiting: a guard against hanging, not a promise."""
 
 
@@ -144,7 +144,9 @@ class Running:
             content = answer.read()
         return content.decode() if raw else json.loads(content)
 
-    def post(self, path: str, body: Any = None, *, token: str | None = "") -> tuple[int, Any]:
+    def post(
+        self, path: str, body: Any = None, *, token: str | None = "", key: str | None = None
+    ) -> tuple[int, Any]:
         """Status and body. `token` "" is the operator's, None is none at all."""
         request = urllib.request.Request(
             self.url + path,
@@ -152,6 +154,8 @@ class Running:
             method="POST",
             headers={"Content-Type": "application/json"},
         )
+        if key is not None:
+            request.add_header("Idempotency-Key", key)
         if token is not None:
             request.add_header("Authorization", f"Bearer {token or self.token()}")
         try:

@@ -102,6 +102,18 @@ def test_failures_and_the_recovery_are_told_with_masked_output(
     assert SECRET.encode() not in stored
 
 
+def test_a_job_that_has_not_succeeded_for_too_long_is_told_of(
+    daemon: Running, receiver: Receiver
+) -> None:
+    text = job("true", "onMissed: [ops]") + "  expect: {successWithin: 2s}\n"
+    daemon.repo.write({"jobs.d/nightly.yaml": text})
+    daemon.repo.commit("jobs")
+    daemon.start()
+    (post,) = until(lambda: receiver.got("late"), "it to be late")
+    assert post.json["title"] == "nightly is late"
+    assert "executionId" not in post.json
+
+
 def test_a_dead_channel_delays_neither_another_channel_nor_a_job(
     daemon: Running, receiver: Receiver, dead: Receiver
 ) -> None:

@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from e2e.running import Running
 from loops.world import World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Running]:
+    made = Running(tmp_path)
     yield made
     made.close()

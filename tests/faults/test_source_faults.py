@@ -104,6 +104,18 @@ def test_the_last_good_state_keeps_running_and_says_why(
     assert line["reason"] == result.error.reason
 
 
+def test_a_newer_commit_supersedes_one_that_could_not_be_applied(world: World) -> None:
+    world.commit(a=job_file("a"))
+    world.reconcile()
+    blob_is_missing(world)
+    assert world.reconcile().result == "failed"
+    newer = world.commit(b=job_file("b", priority=70), a=job_file("a", priority=70))
+    result = world.reconcile()
+    assert (result.result, result.revision) == ("applied", newer)
+    assert world.jobs() == {"a": 2, "b": 1}
+    assert world.changelog("a")[0].revision == newer
+
+
 def test_the_same_fault_again_writes_nothing(world: World) -> None:
     world.commit(a=job_file("a"))
     world.reconcile()

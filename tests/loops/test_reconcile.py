@@ -236,6 +236,35 @@ def test_a_jobs_directory_emptied_by_mistake_deletes_nothing(world: World) -> No
     assert world.condition("PruneBlocked") == ("", "")
 
 
+def test_an_approval_is_used_up_when_its_commit_is_applied(world: World) -> None:
+    full = world.commit(**fleet(8))
+    world.reconcile()
+    world.repo.delete(*[f"jobs.d/job-{n}.yaml" for n in range(8)])
+    emptied = world.repo.write({"jobs.d/README": "empty"}).commit("retire all")
+    world.store.approve(emptied, "ada", world.clock.now()).result()
+    assert world.store.approved(emptied)
+    assert world.reconcile().result == "applied"
+    assert not world.store.approved(emptied)
+    world.repo.reset(full)
+    assert world.reconcile().result == "applied"
+    world.repo.reset(emptied)
+    assert world.reconcile().result == "blocked", "what was approved was another deletion"
+    assert len(world.jobs()) == 8
+    world.store.approve(emptied, "ada", world.clock.now()).result()
+    assert world.reconcile(force=True).result == "applied"
+    assert world.jobs() == {}
+
+
+def test_an_approval_holds_for_no_commit_on_top_of_its_own(world: World) -> None:
+    world.commit(**fleet(9))
+    world.reconcile()
+    retired = world.commit("retire most", **{f"job-{n}": "" for n in range(7)})
+    world.store.approve(retired, "ada", world.clock.now()).result()
+    world.commit("retire another", **{"job-7": ""})
+    assert world.reconcile().result == "blocked"
+    assert len(world.jobs()) == 9
+
+
 def test_a_missing_jobs_directory_is_a_fault_and_no_deletion(world: World) -> None:
     world.commit(**fleet(3))
     world.reconcile()
@@ -327,6 +356,36 @@ def test_a_row_deleted_behind_the_back_is_found_at_the_next_start(world: World) 
     world.restart()
     world.reconcile()
     assert set(world.jobs()) == {"a", "b"}
+
+
+class Counting:
+    """Knows how many files it was asked to load."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.version = loader.version
+        self.loaded: list[str] = []
+
+    def load(
+        self, entries: Sequence[Entry], contents: Mapping[str, bytes], defaults: Entry | None
+    ) -> list[DesiredFile]:
+        self.loaded += [entry.path for entry in entries]
+        return self._loader.load(entries, contents, defaults)
+
+
+def test_a_change_of_one_file_among_many_reads_that_file_alone(world: World) -> None:
+    world.commit(**fleet(60))
+    world.reconcile()
+    counting = Counting(world.loader)
+    world.restart(loader=counting)
+    world.reconcile()
+    assert counting.loaded == [], "what is stored is not read again"
+    world.commit(**{"job-7": job_file("job-7", priority=60)})
+    assert world.reconcile().summary["update"] == 1
+    assert counting.loaded == ["jobs.d/job-7.yaml"]
+    world.repo.write({"elsewhere/README": "x"}).commit("not about jobs")
+    world.reconcile()
+    assert counting.loaded == ["jobs.d/job-7.yaml"]
 
 
 class NextVersion:

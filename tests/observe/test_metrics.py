@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobreconciler.model.change import RESULTS
 from jobreconciler.model.views import JobStats
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.observe.per_job import SLICE
@@ -78,6 +79,7 @@ def report_everything(metrics: Observer) -> None:
     metrics.commit_applied(1.5)
     metrics.config_changed("created", 3)
     metrics.invalid_files(2)
+    metrics.held_jobs(3)
     metrics.drift_healed(1)
     metrics.source_seen("c0ffee", AT)
     metrics.source_applied("c0ffee")
@@ -95,6 +97,12 @@ def report_everything(metrics: Observer) -> None:
     metrics.jobs_changed()
 
 
+def test_every_result_of_a_pass_is_counted_from_zero(metrics: Metrics) -> None:
+    text = scrape(metrics, [], {})
+    assert {labels["result"] for labels in text.labels("reconcile_total")} == set(RESULTS)
+    assert all(text.value("reconcile_total", result=result) == 0 for result in RESULTS)
+
+
 def test_what_the_loops_report_is_shown(metrics: Metrics) -> None:
     report_everything(metrics)
     text = scrape(metrics, [row("nightly")], {"nightly": AT})
@@ -104,6 +112,7 @@ def test_what_the_loops_report_is_shown(metrics: Metrics) -> None:
         ("commit_to_applied_seconds_sum",): 1.5,
         ("config_changes_total", ("action", "created")): 3,
         ("config_invalid_files",): 2,
+        ("jobs_held",): 3,
         ("drift_healed_total",): 1,
         ("source_info", ("revision", "c0ffee")): 1,
         ("source_last_success_timestamp_seconds",): AT.timestamp(),

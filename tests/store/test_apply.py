@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -325,6 +325,20 @@ def test_an_approval_is_found_again(store: SqlStore) -> None:
     store.approve("r1", "bo", NOW).result()
     assert store.approved("r1")
     assert not store.approved("r2")
+
+
+def test_an_approval_is_used_up_by_the_pass_that_applies_it(store: SqlStore) -> None:
+    store.approve(REVISION, "ada", NOW).result()
+    store.apply(change_set(record=passed("blocked", after(seconds=1)))).result()
+    assert store.approved(REVISION)
+    store.apply(change_set(record=passed("applied", after(seconds=2)))).result()
+    assert not store.approved(REVISION)
+    store.approve(REVISION, "ada", after(seconds=3)).result()
+    assert store.approved(REVISION)
+
+
+def passed(result: str, at: datetime) -> ReconcileRecord:
+    return ReconcileRecord(REVISION, at, at, result, "test")
 
 
 def test_two_thousand_jobs_are_one_change_set(store: SqlStore) -> None:

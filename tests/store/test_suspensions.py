@@ -97,6 +97,7 @@ def test_a_stop_covers(store: SqlStore, name: str) -> None:
     store.suspend(stop(scope, target)).result()
     assert suspended(store) == expected
     assert [row.job_id for row in sorted(store.stats()) if row.suspended] == expected
+    assert store.fleet_counts().suspended == len(expected)
     shown = [id_ for id_ in "abc" if (job := store.job(id_)) is not None and job.suspension]
     assert shown == expected
 

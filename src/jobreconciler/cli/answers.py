@@ -6,7 +6,8 @@ on standard error says where it came from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,14 +30,24 @@ def read(settings: Settings, ask: Callable[[Client], Json], look: Callable[[Stor
     try:
         return ask(Client(settings))
     except Unreachable as unreachable:
-        if not has_store(settings) or urlsplit(settings.server).hostname not in LOOPBACK:
-            raise
-        note(f"{unreachable.message}; read from {place(settings)} instead")
+        with store_instead(settings, unreachable) as store:
+            return look(store)
+
+
+@contextmanager
+def store_instead(settings: Settings, unreachable: Unreachable) -> Iterator[Store]:
+    """The store of a daemon on this machine that does not answer, and a remark that it is used.
+
+    Raises `unreachable` where there is none.
+    """
+    if not has_store(settings) or urlsplit(settings.server).hostname not in LOOPBACK:
+        raise unreachable
+    note(f"{unreachable.message}; read from {place(settings)} instead")
     from jobreconciler.app import open_store
 
     store = open_store(settings, read_only=True)
     try:
-        return look(store)
+        yield store
     finally:
         store.close()
 

@@ -143,10 +143,11 @@ def state_directory(settings: Settings, now: datetime) -> Iterator[Check]:  # no
         yield Check("state dir", "warn", f"{path} is open to others ({loose})", f"chmod 700 {path}")
     else:
         yield Check("state dir", "ok", str(path))
-    yield _space(path)
+    yield space(path)
 
 
-def _space(path: Path) -> Check:
+def space(path: Path) -> Check:
+    """How much room is left where `path` lies."""
     free = shutil.disk_usage(path).free // 2**20
     said = f"{free / 1024:.1f} GiB free" if free >= 1024 else f"{free} MiB free"
     if free < NO_SPACE_MIB:

@@ -53,6 +53,18 @@ class Client:
         headers = {"Idempotency-Key": key} if key else {}
         return self._json("POST", path, {}, body or {}, headers)
 
+    def hindrance(self) -> str | None:
+        """What keeps the daemon from doing its work, in its own words; None while it is ready."""
+        reply = self._exchange("GET", "/readyz", None, {"Accept": "application/json"})
+        if reply.status == 200:
+            return None
+        try:
+            said = json.loads(reply.body)["message"]
+        except (ValueError, TypeError, KeyError):
+            self._check(reply)
+            raise self._not_ours() from None
+        return str(said)
+
     def raw(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
         """The body as it is, and the response's headers in lower case."""
         reply = self._send("GET", path, query, None, {"Accept": "*/*"})
@@ -88,16 +100,22 @@ class Client:
             payload = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         given = {name: value for name, value in query.items() if value is not None}
-        target = self._address.path.rstrip("/") + path
+        target = path
         if given:
             target += "?" + urlencode(given)
-        with self._faults_in_words(), closing(self._connection()) as connection:
-            connection.request(method, target, body=payload, headers=sent)
-            response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
-            reply = _Reply(response.status, names, response.read())
+        reply = self._exchange(method, target, payload, sent)
         self._check(reply)
         return reply
+
+    def _exchange(
+        self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str]
+    ) -> _Reply:
+        with self._faults_in_words(), closing(self._connection()) as connection:
+            address = self._address.path.rstrip("/") + target
+            connection.request(method, address, body=payload, headers=dict(headers))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return _Reply(response.status, names, response.read())
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobreconciler.cli.client import Client, segment
 from jobreconciler.cli.errors import Unreachable
 from jobreconciler.cli.output import note, styled, width, write_bytes
+from jobreconciler.cli.runs import Runs
 from jobreconciler.cli.words import count, fit, span
 from jobreconciler.errors import NotFound, Transient
 from jobreconciler.model.execution import FINAL_STATUSES
@@ -26,16 +26,16 @@ PATIENCE_SECONDS = 60.0
 class Follower:
     """Follows one execution. `show_output` false only waits."""
 
-    def __init__(self, client: Client, execution_id: str, *, show_output: bool = True) -> None:
-        self._client = client
-        self._path = f"/api/v1/executions/{segment(execution_id)}"
+    def __init__(self, runs: Runs, execution_id: str, *, show_output: bool = True) -> None:
+        self._runs = runs
+        self._id = execution_id
         self._show_output = show_output
         self._offsets: dict[int, int] = {}
         self._bar = _Bar()
 
     def look(self, attempt: int | None = None) -> Json:
         """Print what is new, of one attempt or of all; return the execution as it is now."""
-        execution: Json = self._client.get(self._path)
+        execution = self._runs.execution(self._id)
         numbers = [each["number"] for each in execution["attempts"]]
         if attempt is not None and attempt not in numbers:
             made = count(len(numbers), "attempt")
@@ -71,13 +71,11 @@ class Follower:
     def _print_new(self, number: int, *, several: bool) -> None:
         while True:
             offset = self._offsets.get(number)
-            content, headers = self._client.raw(
-                f"{self._path}/logs", attempt=number, offset=offset or 0
-            )
+            content, following = self._runs.output(self._id, number, offset or 0)
             if offset is None and several:
                 self._bar.clear()
                 note(styled(f"--- attempt {number} ---", "dim", colour=sys.stderr.isatty()))
-            self._offsets[number] = int(headers.get("x-next-offset", (offset or 0) + len(content)))
+            self._offsets[number] = following
             if not content:
                 return
             self._bar.clear()

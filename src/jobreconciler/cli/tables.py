@@ -14,6 +14,7 @@ from jobreconciler.cli.words import clean, count, fit, instant, span
 
 Json = Mapping[str, Any]
 SHORT = 12
+UNCOMMITTED_SHOWN = 5
 """Characters of a revision that are shown; git takes them back."""
 
 
@@ -263,18 +264,30 @@ def field_lines(item: Json, page: Page, indent: str) -> list[str]:
 def status_text(status: Json, page: Page) -> str:
     """What failed first, then what runs, then where the source stands."""
     counts, source = status["counts"], status["source"]
-    text = [_headline(counts, source, page)]
+    text = [_headline(counts, source, status["warnings"], page)]
     for title, jobs in (("Needs attention", status["attention"]), ("Running", status["running"])):
         if jobs:
             text += ["", page.styled(title, "bold"), _attention(jobs, page)]
     if counts["invalidFiles"]:
         files = count(counts["invalidFiles"], "invalid file")
         text += ["", *page.below(f"{files}: `jobreconciler validate` lists every mistake", "")]
+    for warning in status["warnings"]:
+        text += ["", *page.below(f"warning: {warning}", "")]
     text += ["", page.styled("Source", "bold"), _source_text(source, page)]
+    if status["uncommitted"]:
+        text += page.below(_uncommitted_text(status["uncommitted"]), "")
     return "\n".join(text)
 
 
-def _headline(counts: Json, source: Json, page: Page) -> str:
+def _uncommitted_text(paths: Sequence[str]) -> str:
+    """Which edits wait for a commit: the first few by name."""
+    named = ", ".join(paths[:UNCOMMITTED_SHOWN])
+    more = len(paths) - UNCOMMITTED_SHOWN
+    rest = f" and {count(more, 'other')}" if more > 0 else ""
+    return f"not committed, so not applied: {named}{rest}"
+
+
+def _headline(counts: Json, source: Json, warnings: Sequence[str], page: Page) -> str:
     bad = [
         count(counts[name], word, word)
         for name, word in (("failing", "failing"), ("held", "held"))
@@ -288,9 +301,13 @@ def _headline(counts: Json, source: Json, page: Page) -> str:
         f"{counts['running']:,} running",
         f"{counts['queued']:,} waiting",
     ]
+    if counts["suspended"]:
+        good.append(f"{counts['suspended']:,} suspended")
     line = ", ".join(good)
     if not source["healthy"]:
         bad.append("the source needs attention")
+    if warnings:
+        bad.append(count(len(warnings), "warning"))
     if bad:
         return page.styled(", ".join(bad), "bad") + " · " + line
     return page.styled("all well", "good") + f" · {line}"

@@ -18,7 +18,7 @@ WEBHOOK_QUEUE = 100
 """So many runs of one job may wait for its limit when webhooks start it."""
 
 Hindrance = tuple[str, str]
-"""What keeps an execution from starting: a kind (`job`, `group`, `stop`) and a name."""
+"""What keeps an execution from starting: a kind (`job`, `group`, `stop`, `turn`) and a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ def at_release(
     max_concurrent: int,
     trigger: str,
     *,
-    exempt: bool = False,
+    in_turn: bool = False,
 ) -> Overlap:
     """What a newly released execution does, given its job's running and waiting ones.
 
-    A backfill was asked for slot by slot: none is dropped, and it stops nothing that runs.
-    So was a slot that is caught up with all others (`exempt`). A webhook's payload matters, so
+    What runs in its turn (backfills, slots caught up with all others) is owed slot by slot: none
+    is dropped, and it stops nothing that runs. A webhook's payload matters, so
     it waits also where `skip` is asked for, among 100 at most. With `queue` one waits: a newer
     scheduled one takes its place (`supersede`).
     """
     if active + waiting < max_concurrent:
         return "start"
-    if trigger == "backfill" or exempt:
+    if in_turn:
         return "queue"
     if overlap == "replace":
         return "replace"

@@ -74,6 +74,7 @@ _COUNT_NAMES: Final = (
     "jobs",
     "enabled",
     "disabled",
+    "suspended",
     "held",
     "failing",
     "running",

@@ -42,6 +42,21 @@ def limits(
     return Limits(late_after, overrun_after)
 
 
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """An expectation of one job that is not met now: its condition, and the job's live config."""
+
+    job_id: str
+    condition: Condition
+    config: dict[str, Any]
+
+
+def next_end(found: Limits, now: datetime) -> datetime | None:
+    """When the next of its limits will be passed, as things stand."""
+    coming = (at for at in (found.late_after, found.overrun_after) if at is not None and at >= now)
+    return min(coming, default=None)
+
+
 def conditions(found: Limits, now: datetime) -> tuple[Condition, ...]:
     """The conditions that hold at `now`; exactly at the limit nothing is late yet."""
     said = []

@@ -20,10 +20,14 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """`run`: slots to release, oldest first. `missed`: rows to write before them, oldest first."""
+    """`run`: slots to release, oldest first. `missed`: rows to write before them, oldest first.
+
+    `caught_up`: the job asks for all of them, and this is no lone slot that is on time.
+    """
 
     run: tuple[datetime, ...] = ()
     missed: tuple[Missed, ...] = ()
+    caught_up: bool = False
 
 
 def owed_after(row: ScheduleRow) -> datetime:
@@ -52,7 +56,8 @@ def due_slots(row: ScheduleRow, now: datetime) -> Due:
             _append_missed(missed, schedule, slot - _TICK, slot, "deadline_exceeded")
         else:
             kept.append(slot)
-    return Due(tuple(kept), _merged(missed))
+    caught_up = row.catch_up == "all" and (len(run) > 1 or not on_time)
+    return Due(tuple(kept), _merged(missed), caught_up)
 
 
 def only_due(row: ScheduleRow, slot: datetime, following: datetime | None, now: datetime) -> bool:

@@ -107,6 +107,7 @@ def of_state(
     at: datetime,
     message: str,
     *,
+    since: datetime | None = None,
     execution: Execution | None = None,
 ) -> Occurrence | None:
     """A job that is `late` or `overrunning` now. May be said again and again while it lasts."""
@@ -118,7 +119,7 @@ def of_state(
         facts |= _facts(execution, config)
         facts["startedAt"] = _text(execution.started_at)
     execution_id = None if execution is None else execution.id
-    return Occurrence(job_id, event, at, notifications, execution_id, facts)
+    return Occurrence(job_id, event, at, notifications, execution_id, facts, since=since)
 
 
 def still_failing(
@@ -183,8 +184,9 @@ def decide(
         return Decision()
     if known is None and occurrence.repeat:
         return Decision()
-    since = occurrence.at if known is None else known.since
-    notices = _notices(occurrence, occurrence.event, channels, since)
+    since = (occurrence.since or occurrence.at) if known is None else known.since
+    lasts = known is not None and since < occurrence.at
+    notices = _notices(occurrence, occurrence.event, channels, since, repeat=lasts)
     return Decision(notices, {occurrence.event: Standing(since, occurrence.at)})
 
 
@@ -207,7 +209,12 @@ def _channels(occurrence: Occurrence, event: NoticeEvent) -> tuple[str, ...]:
 
 
 def _notices(
-    occurrence: Occurrence, event: NoticeEvent, names: tuple[str, ...], since: datetime | None
+    occurrence: Occurrence,
+    event: NoticeEvent,
+    names: tuple[str, ...],
+    since: datetime | None,
+    *,
+    repeat: bool = False,
 ) -> tuple[Notice, ...]:
     made = []
     for name in names:
@@ -217,7 +224,7 @@ def _notices(
             "event": event,
             "at": _text(occurrence.at),
             "since": _text(since),
-            "repeat": since is not None and event != "recovery" and since < occurrence.at,
+            "repeat": repeat,
             "includeLogs": bool(occurrence.notifications.get("includeLogs", True)),
             "channel": {"name": name, **channel},
         }

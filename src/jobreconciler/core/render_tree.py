@@ -114,6 +114,7 @@ def _fleet_metrics(counts: FleetCounts) -> list[Json]:
         _metric("Running", counts.running, "blue" if counts.running else "default"),
         _metric("Waiting", counts.queued),
         _metric("Failing", counts.failing, "red" if counts.failing else "green"),
+        _metric("Suspended", counts.suspended, "amber" if counts.suspended else "default"),
         _metric("Held", counts.held, "amber" if counts.held else "default"),
         _metric("Invalid files", counts.invalid_files, "red" if counts.invalid_files else "green"),
     ]

@@ -41,12 +41,17 @@ def condition_json(condition: Condition) -> Json:
     }
 
 
+def _reason(trigger: Trigger) -> str | None:
+    spite = trigger.in_spite_of and f"in spite of: {trigger.in_spite_of}"
+    return "; ".join(filter(None, (trigger.reason, spite))) or None
+
+
 def trigger_json(trigger: Trigger) -> Json:
     return {
         "type": trigger.type,
         "slot": instant_or_none(trigger.slot),
         "actor": trigger.actor,
-        "reason": trigger.reason,
+        "reason": _reason(trigger),
         "deliveryId": trigger.delivery_id,
         "upstream": list(trigger.upstream),
     }
@@ -161,11 +166,18 @@ def reconcile_json(record: ReconcileRecord) -> Json:
     }
 
 
+def output_bytes(data: bytes, skipped: int) -> bytes:
+    """A piece of an output as it is shown: what was cut out before it is said in its place."""
+    cut = f"\n[{skipped} bytes were left out here]\n".encode() if skipped else b""
+    return cut + data
+
+
 def counts_json(counts: FleetCounts) -> Json:
     return {
         "jobs": counts.jobs,
         "enabled": counts.enabled,
         "disabled": counts.disabled,
+        "suspended": counts.suspended,
         "held": counts.held,
         "failing": counts.failing,
         "running": counts.running,

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jobreconciler import boundaries
 from jobreconciler.errors import NotFound, Transient
 from jobreconciler.execute import capture, processes, request, spool
 from jobreconciler.execute.connection import (
@@ -111,6 +112,7 @@ class LocalExecutor:
                 return self._started(run)
             server = await self._connected(python=wanted["worker"] is not None)
             self._add(run)
+            boundaries.passing(boundaries.BEFORE_LAUNCH)
             try:
                 run.pid, run.pid_started = await server.launch(wanted, run)
             except ServerGone:
@@ -119,6 +121,7 @@ class LocalExecutor:
             except Transient:
                 self._remove(run)
                 raise
+            boundaries.passing(boundaries.AFTER_LAUNCH)
             run.boot = self._boot
             return self._started(run)
         raise Transient(
@@ -364,6 +367,7 @@ class LocalExecutor:
         self._report(run, Outcome(status="lost", finished_at=self._clock.now(), error=why))
 
     def _report(self, run: _Run, outcome: Outcome) -> None:
+        boundaries.passing(boundaries.OUTCOME_READ)
         self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome))
         self._remove(run)
 

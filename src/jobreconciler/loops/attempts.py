@@ -68,6 +68,7 @@ class Attempts:
         self._observer = observer
         self._flight = flight
         self._told = told
+        self.trouble: str | None = None
 
     # ------------------------------------------------------------------------------ beginning
 
@@ -83,6 +84,7 @@ class Attempts:
                 self._not_claimed(starting[0], error)
                 return []
             return [held for one in starting for held in await self.claim([one])]
+        self.trouble = None
         for held, may in zip(starting, claimed, strict=True):
             if not may:
                 self.forget(held.execution.id)
@@ -105,6 +107,7 @@ class Attempts:
             error=error.message,
         )
         self._observer.loop_error("work")
+        self.trouble = f"runs wait for the store: {error.message}"
         self._flight.rest(held)
         self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
 
@@ -180,6 +183,7 @@ class Attempts:
                     error=error.message,
                 )
                 self._observer.loop_error("work")
+                self.trouble = f"the ends of runs wait for the store: {error.message}"
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_STORE_PAUSE)
 
@@ -203,6 +207,7 @@ class Attempts:
         stored = await asyncio.wrap_future(
             self._store.retry_later(finished.execution_id, finished.attempt, judged.outcome, again)
         )
+        self.trouble = None
         if stored:
             self._flight.rest(held)
             self.rest(held, again)
@@ -230,6 +235,7 @@ class Attempts:
                 ]
             )
         )
+        self.trouble = None
         if any(done and told is not None for done, told in zip(stored, tells, strict=True)):
             self._told.notices()
         for judged, done in zip(ends, stored, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,8 +18,7 @@ class Held:
     """One execution, the config it is pinned to, and how far it has got.
 
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
-    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
-    `exempt`: one of several slots caught up, which no newer one takes the place of.
+    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another.
     """
 
     execution: Execution
@@ -30,7 +29,6 @@ class Held:
     pause: asyncio.TimerHandle | None = None
     stopped_for: str | None = None
     live: dict[str, Any] | None = None
-    exempt: bool = False
     group: str | None = None
 
     @property
@@ -44,8 +42,8 @@ class Held:
         return self.execution.job_id
 
     @property
-    def backfills(self) -> bool:
-        return self.execution.trigger.type == "backfill"
+    def in_turn(self) -> bool:
+        return self.execution.trigger.in_turn
 
 
 class InFlight:
@@ -60,7 +58,8 @@ class InFlight:
         self._leaving: set[str] = set()
         self._known: dict[str, Held] = {}
         self._active: dict[str, int] = {}
-        self._backfills: Counter[str] = Counter()
+        self._in_turn: Counter[str] = Counter()
+        self._turn: dict[str, str] = {}
 
     def get(self, execution_id: str) -> Held | None:
         return self._known.get(execution_id)
@@ -69,9 +68,9 @@ class InFlight:
         return self._active.get(job_id, 0)
 
     def waiting(self, job_id: str) -> int:
-        """How many of the job wait. Backfills don't count: a hundred of them in line must not
+        """How many of the job wait. Those in turn don't count: a hundred of them in line must not
         keep the job's own slots from waiting behind the one that runs."""
-        return self.line.of_job(job_id) - self._backfills[job_id]
+        return self.line.of_job(job_id) - self._in_turn[job_id]
 
     def running_of(self, job_id: str) -> list[str]:
         """Ids of the job's running executions, oldest first (ids sort by time)."""
@@ -79,6 +78,10 @@ class InFlight:
 
     def waiting_of(self, job_id: str) -> Iterator[str]:
         return (w.execution_id for w in self.line.items() if w.job_id == job_id)
+
+    def replaceable(self, execution_ids: Iterable[str]) -> str | None:
+        """The first of them that a newer run may take the place of: no slot that runs in turn."""
+        return next((id_ for id_ in execution_ids if not self._known[id_].in_turn), None)
 
     def not_started(self) -> list[Held]:
         """Those that wait, or pause between two attempts."""
@@ -100,7 +103,10 @@ class InFlight:
         group = waiting.group
         if group is not None and self._is_full(group):
             return "group", group
-        if self._stopped(self._known[waiting.execution_id]):
+        held = self._known[waiting.execution_id]
+        if held.in_turn and self._turn.get(held.job_id, waiting.execution_id) != held.execution.id:
+            return "turn", held.job_id
+        if self._stopped(held):
             return "stop", ""
         return None
 
@@ -110,16 +116,14 @@ class InFlight:
         for id_ in self.waiting_of(job_id):
             held = self._known[id_]
             released_by_itself = held.execution.trigger.type in ("schedule", "dependency")
-            if released_by_itself and not held.exempt and not held.attempts:
+            if released_by_itself and not held.in_turn and not held.attempts:
                 return id_
         return None
 
     def wait(self, held: Held, *, counted: bool = False) -> None:
         """Put it in the line. `counted`: it counts towards its job's limit already."""
         payload = held.config["payload"]
-        # Slots that are run later on purpose run one after another, whatever the limit is.
-        most = 1 if held.backfills else held.limits["maxConcurrent"]
-        self._backfills[held.job_id] += held.backfills
+        self._in_turn[held.job_id] += held.in_turn
         self._known[held.execution.id] = held
         held.pause = None
         self.line.add(
@@ -128,7 +132,7 @@ class InFlight:
                 held.job_id,
                 payload["priority"],
                 held.execution.queued_at,
-                most,
+                held.limits["maxConcurrent"],
                 counted,
                 held.limits.get("concurrencyGroup"),
             )
@@ -159,11 +163,11 @@ class InFlight:
         return held
 
     def _left_line(self, held: Held) -> None:
-        if held.backfills:
-            self._backfills[held.job_id] -= 1
+        if held.in_turn:
+            self._in_turn[held.job_id] -= 1
 
     def run(self, held: Held, *, counted: bool = False) -> None:
-        self._known[held.execution.id] = held
+        self._begin(held)
         self.running[held.execution.id] = held
         held.group = held.limits.get("concurrencyGroup")
         if held.group is not None:
@@ -171,9 +175,15 @@ class InFlight:
         if not counted:
             self._active[held.job_id] = self.active(held.job_id) + 1
 
+    def _begin(self, held: Held) -> None:
+        """From its first attempt to its end it has the turn, where it is one of several in turn."""
+        self._known[held.execution.id] = held
+        if held.in_turn:
+            self._turn.setdefault(held.job_id, held.execution.id)
+
     def rest(self, held: Held, *, counted: bool = True) -> None:
         """Between two attempts: holds no capacity, still counts towards its job's limit."""
-        self._known[held.execution.id] = held
+        self._begin(held)
         self._stop_running(held.execution.id)
         if not counted:
             self._active[held.job_id] = self.active(held.job_id) + 1
@@ -211,4 +221,7 @@ class InFlight:
             if not self._active[held.job_id]:
                 del self._active[held.job_id]
         self.line.unpark(held.job_id)
+        if self._turn.get(held.job_id) == execution_id:
+            del self._turn[held.job_id]
+            self.line.unpark(held.job_id, "turn")
         return held

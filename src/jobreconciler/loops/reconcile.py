@@ -140,6 +140,7 @@ class Reconciler:
             self._state = self._store.source_state()
             self._index = index
             self._observer.invalid_files(len(problems))
+            self._observer.held_jobs(len(self._held))
             if self._state is not None and self._state.revision is not None:
                 self._observer.source_applied(self._state.revision)
         return self._index
@@ -272,6 +273,7 @@ class Reconciler:
         for action in sorted({row.action for row in rows}):
             observer.config_changed(action, sum(1 for row in rows if row.action == action))
         observer.invalid_files(len({problem.file for problem in plan.problems}))
+        observer.held_jobs(len(self._held))
         if rows:
             observer.audit_head(rows[-1].hash)
             observer.jobs_changed()

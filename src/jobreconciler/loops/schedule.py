@@ -267,15 +267,12 @@ class Scheduler:
             return
         row = await self._skip_stopped(row, pinned, now)
         due = due_slots(row, now)
-        # Slots that are caught up are owed each, whatever the job's overlap says.
-        exempt = row.catch_up == "all" and len(due.run) > 1
         for missed in due.missed:
             await self._worker.miss(pinned, missed)
         for slot in due.run:
             start = cron.jittered(job_id, slot, row.jitter_seconds)
-            released = await self._worker.release(
-                pinned, Trigger("schedule", slot=slot), due_at=start, exempt=exempt
-            )
+            trigger = Trigger("schedule", slot=slot, caught_up=due.caught_up)
+            released = await self._worker.release(pinned, trigger, due_at=start)
             if released is None:
                 _say_handled(job_id, slot)
         settled = [*due.run, *(missed.last for missed in due.missed)]

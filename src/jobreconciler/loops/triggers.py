@@ -140,19 +140,28 @@ class Triggers:
         if key is not None:
             since = self._clock.now() - timedelta(seconds=SAME_KEY_SECONDS)
             deliveries = (Delivery(f"key:{pinned.job_id}:{trigger.actor}", key, since),)
+            before = await asyncio.to_thread(self._store.seen, deliveries[0])
+            if before is not None:
+                # Also where the job may not be started any more: it asks for nothing new.
+                return await self._same(before, trigger, **how)
         id_, execution = await self._released_once(pinned, trigger, deliveries, **how)
-        if execution is not None:
-            return execution
-        first = await asyncio.to_thread(self._store.execution, id_)
-        asked = (
-            trigger.reason,
-            trigger.parameters,
-            how.get("dry_run", False),
-            how.get("retry_of"),
-        )
+        return execution if execution is not None else await self._same(id_, trigger, **how)
+
+    async def _same(
+        self,
+        execution_id: str,
+        trigger: Trigger,
+        *,
+        dry_run: bool = False,
+        retry_of: str | None = None,
+    ) -> Execution:
+        """The execution, if it is what this request asks for. Raises Invalid (KeyReused)."""
+        first = await asyncio.to_thread(self._store.execution, execution_id)
+        asked = (trigger.reason, trigger.parameters, trigger.override, dry_run, retry_of)
         if first is None or asked != (
             first.trigger.reason,
             first.trigger.parameters,
+            first.trigger.override,
             first.dry_run,
             first.retry_of,
         ):

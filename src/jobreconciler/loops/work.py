@@ -81,6 +81,11 @@ class Worker:
             ),
         )
 
+    @property
+    def trouble(self) -> str | None:
+        """What waits for the store; None where nothing does."""
+        return self._attempts.trouble
+
     # ------------------------------------------------------------------ taking executions in
 
     async def release(
@@ -92,7 +97,6 @@ class Worker:
         dry_run: bool = False,
         retry_of: str | None = None,
         write: Write | None = None,
-        exempt: bool = False,
     ) -> Execution | None:
         """Store one execution and put it in the line. None: its slot was handled already.
 
@@ -106,11 +110,11 @@ class Worker:
                 reason = suspension.skip_reason(stop)
                 return await self.skip(pinned, trigger, reason, write or self._write)
         execution, choice = self._decided(
-            self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of), pinned, exempt
+            self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of), pinned
         )
         if not await (write or self._write)(execution, pinned.config):
             return None
-        await self._released(execution, choice, pinned, due_at, exempt=exempt)
+        await self._released(execution, choice, pinned, due_at)
         return execution
 
     async def release_all(self, due: Sequence[DueSlot]) -> list[Execution | None]:
@@ -148,9 +152,7 @@ class Worker:
         self._observer.running(len(self._flight.running))
         return results
 
-    def _decided(
-        self, execution: Execution, pinned: PinnedJob, exempt: bool = False
-    ) -> tuple[Execution, Overlap]:
+    def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
         limits = pinned.config["payload"]["limits"]
         choice = at_release(
@@ -159,7 +161,7 @@ class Worker:
             self._flight.waiting(pinned.job_id),
             limits["maxConcurrent"],
             execution.trigger.type,
-            exempt=exempt,
+            in_turn=execution.trigger.in_turn,
         )
         if choice == "skip":
             execution = replace(
@@ -176,8 +178,6 @@ class Worker:
         choice: Overlap,
         pinned: PinnedJob,
         due_at: datetime | None,
-        *,
-        exempt: bool = False,
     ) -> None:
         """It is in the store: into the line with it, unless it was skipped."""
         if choice == "skip":
@@ -186,7 +186,7 @@ class Worker:
             return
         if choice != "start":
             await self._make_room(choice, pinned.job_id)
-        self._enqueue(Held(execution, pinned.config, due_at, exempt=exempt))
+        self._enqueue(Held(execution, pinned.config, due_at))
 
     async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
         return await asyncio.wrap_future(self._store.release(execution, config))
@@ -324,13 +324,13 @@ class Worker:
 
     async def _replace_oldest(self, job_id: str) -> None:
         """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
-        waiting = next(self._flight.waiting_of(job_id), None)
+        waiting = self._flight.replaceable(self._flight.waiting_of(job_id))
         if waiting is not None:
             await self.cancel(waiting, "replaced by a newer run")
             return
-        running = self._flight.running_of(job_id)
-        if running:
-            await self._executor.stop(running[0], "cancelled")
+        running = self._flight.replaceable(self._flight.running_of(job_id))
+        if running is not None:
+            await self._executor.stop(running, "cancelled")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
@@ -449,8 +449,7 @@ def _in_spite_of(stop: Suspension, job_id: str, trigger: Trigger) -> Trigger:
             reason="Suspended",
             hint="`jobreconciler trigger JOB --override` starts it all the same",
         )
-    reason = f"{trigger.reason}; " if trigger.reason else ""
-    return replace(trigger, reason=f"{reason}in spite of: {said}")
+    return replace(trigger, in_spite_of=said)
 
 
 def _overlap_text(most: int, trigger: Trigger) -> str:

@@ -22,6 +22,9 @@ LogAction = Literal[
     "resumed",
 ]
 
+RESULTS = ("applied", "unchanged", "held", "blocked", "refused", "failed")
+"""How a reconcile pass may end."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:

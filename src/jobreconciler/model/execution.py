@@ -28,7 +28,11 @@ TriggerType = Literal["schedule", "webhook", "manual", "dependency", "backfill"]
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Why an execution exists. `override`: an operator starts it in spite of a suspension."""
+    """Why an execution exists.
+
+    `override`: an operator starts it in spite of a suspension, `in_spite_of` says of which.
+    `caught_up`: its slot had passed and is run with all others that had (`catchUp: all`).
+    """
 
     type: TriggerType
     slot: datetime | None = None
@@ -38,6 +42,14 @@ class Trigger:
     upstream: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     override: bool = False
+    in_spite_of: str | None = None
+    caught_up: bool = False
+
+    @property
+    def in_turn(self) -> bool:
+        """Slots of the past that are run on purpose: each of them, one after another, whatever
+        the job's overlap says."""
+        return self.type == "backfill" or self.caught_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ class Occurrence:
     """Something that may be worth telling. `facts` is JSON that goes into the message.
 
     `notifications` is the job's `payload.notifications`. `repeat`: nothing new happened, a state
-    that was told of before still lasts.
+    that was told of before still lasts. `since`: when the state began, where that was before `at`.
     """
 
     job_id: str
@@ -25,6 +25,7 @@ class Occurrence:
     execution_id: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     repeat: bool = False
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class FleetCounts:
     jobs: int = 0
     enabled: int = 0
     disabled: int = 0
+    suspended: int = 0
     held: int = 0
     failing: int = 0
     running: int = 0

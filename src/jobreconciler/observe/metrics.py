@@ -27,6 +27,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from jobreconciler.model.change import RESULTS
 from jobreconciler.model.views import JobStats
 from jobreconciler.observe.per_job import PerJobSeries
 from jobreconciler.ports import Observer
@@ -100,6 +101,8 @@ class Metrics:
             "git_operations_total", "Operations on the git repository.", ["operation", "result"]
         )
         self._reconciles = self._counter("reconcile_total", "Reconcile passes.", ["result"])
+        for result in RESULTS:  # from zero on, so that `increase()` sees the first one too
+            self._reconciles.labels(result)
         self._reconcile_seconds = self._histogram(
             "reconcile_duration_seconds", "How long a reconcile pass took.", _PASS_BUCKETS
         )
@@ -113,6 +116,9 @@ class Metrics:
         )
         self._invalid = self._gauge(
             "config_invalid_files", "Job files of the last read revision that are invalid."
+        )
+        self._held = self._gauge(
+            "jobs_held", "Jobs that keep an older config because their file cannot be applied."
         )
         self._healed = self._counter(
             "drift_healed_total", "Stored configs that had drifted and were healed."
@@ -175,6 +181,9 @@ class Metrics:
 
     def invalid_files(self, count: int) -> None:
         self._invalid.set(count)
+
+    def held_jobs(self, count: int) -> None:
+        self._held.set(count)
 
     def drift_healed(self, count: int) -> None:
         self._healed.inc(max(count, 0))

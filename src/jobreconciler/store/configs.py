@@ -56,7 +56,7 @@ _CLEAR_PROBLEM = Statement("DELETE FROM file_problems WHERE path = :path")
 _SET_PROBLEM = overwrite(tables.file_problems, "path")
 _SET_SOURCE = overwrite(tables.source_state, "id")
 _ADD_RECONCILE = insert(tables.reconciles, leave_out=("id",))
-_APPROVE = insert(tables.prune_approvals, "ON CONFLICT DO NOTHING")
+_APPROVE = overwrite(tables.prune_approvals, "revision", keep=("revision",))
 _OBSERVE_ALL = (
     "UPDATE job_configs SET observed_generation = generation "
     "WHERE observed_generation <> generation"

@@ -102,6 +102,8 @@ def _trigger_json(trigger: Trigger) -> str:
         "upstream": list(trigger.upstream),
         "parameters": trigger.parameters,
         "override": trigger.override or None,
+        "inSpiteOf": trigger.in_spite_of,
+        "caughtUp": trigger.caught_up or None,
     }
     return to_json({key: value for key, value in optional.items() if value not in (None, [], {})})
 
@@ -117,6 +119,8 @@ def _read_trigger(type_: Any, packed: str) -> Trigger:
         upstream=tuple(found.get("upstream", ())),
         parameters=found.get("parameters", {}),
         override=found.get("override", False),
+        in_spite_of=found.get("inSpiteOf"),
+        caught_up=found.get("caughtUp", False),
     )
 
 

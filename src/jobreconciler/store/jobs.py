@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select
 
@@ -138,18 +139,33 @@ def held(tx: Tx) -> dict[str, Condition]:
 
 def expecting(tx: Tx) -> dict[str, expectations.Limits]:
     """The limits of every live job that has expectations, whatever has become of them."""
+    return {id_: limits for id_, limits, _ in _expecting(tx)}
+
+
+def unmet(tx: Tx, now: datetime) -> tuple[list[expectations.Unmet], datetime | None]:
+    """See ports.Store.unmet."""
+    found: list[expectations.Unmet] = []
+    coming: datetime | None = None
+    for id_, limits, config in _expecting(tx):
+        for condition in expectations.conditions(limits, now):
+            found.append(expectations.Unmet(id_, condition, config))
+        end = expectations.next_end(limits, now)
+        coming = end if coming is None else min(coming, end or coming)
+    return found, coming
+
+
+def _expecting(tx: Tx) -> Iterator[tuple[str, expectations.Limits, dict[str, Any]]]:
     running = _running_since(tx)
-    found: dict[str, expectations.Limits] = {}
     for id_, text, success, since in tx.all(_EXPECTING):
         config = object_or_none(text)
         if config is not None:
-            found[id_] = expectations.limits(
+            limits = expectations.limits(
                 config,
                 last_success=instant_or_none(success),
                 known_since=instant(since),
                 running_since=running.get(id_),
             )
-    return found
+            yield id_, limits, config
 
 
 def _running_since(tx: Tx) -> dict[str, datetime]:
@@ -341,6 +357,17 @@ def _in_state(tx: Tx, state: str, now: datetime) -> ColumnElement[bool]:
 
 
 _NOWHERE = literal(1) == literal(0)
+
+
+def suspended(tx: Tx, now: datetime) -> int:
+    """How many live jobs an operator's stop covers now."""
+    stops = suspensions.active(tx, now)
+    if not stops:
+        return 0
+    covered = or_(*(_covered(stop) for stop in stops))
+    query = select(func.count()).select_from(tables.job_configs)
+    [(count,)] = tx.select(query.where(_CONFIG.deleted_at.is_(None), covered))
+    return int(count)
 
 
 def _is_late(found: expectations.Limits, now: datetime) -> bool:

@@ -41,6 +41,7 @@ _FAILED = Statement(
 _LASTING = Statement(
     "SELECT job_id FROM notified WHERE event = :event AND last_at <= :before ORDER BY job_id"
 )
+_TOLD = Statement("SELECT job_id, event, last_at FROM notified")
 _FORGET = Statement("DELETE FROM outbox WHERE next_at IS NULL AND created_at < :before")
 
 
@@ -113,6 +114,11 @@ def failed(tx: Tx, notice_id: str, error: str, again: datetime | None) -> bool:
 def lasting(tx: Tx, event: str, before: datetime) -> list[str]:
     """Jobs whose state was told of last at or before `before`."""
     return [job_id for (job_id,) in tx.all(_LASTING, {"event": event, "before": micros(before)})]
+
+
+def told(tx: Tx) -> dict[tuple[str, str], datetime]:
+    """See ports.Store.told."""
+    return {(job_id, event): instant(at) for job_id, event, at in tx.all(_TOLD)}
 
 
 def forget(tx: Tx, before: datetime) -> int:

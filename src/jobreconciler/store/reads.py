@@ -14,7 +14,7 @@ from jobreconciler.model.views import FleetCounts, JobStats, SourceState
 from jobreconciler.ports import DriftedRow
 from jobreconciler.store import suspensions
 from jobreconciler.store.digests import DRIFTED
-from jobreconciler.store.jobs import expecting
+from jobreconciler.store.jobs import expecting, suspended
 from jobreconciler.store.rows import (
     instant_or_none,
     object_or_none,
@@ -47,7 +47,13 @@ _SOURCE = Statement(
     "last_success_at, author, message, committed_at FROM source_state"
 )
 _PROBLEMS = Statement("SELECT path, problems FROM file_problems ORDER BY path")
-_APPROVED = Statement("SELECT 1 FROM prune_approvals WHERE revision = :revision")
+# Once the commit was applied with it, an approval is used up: the same commit, come back after
+# another one, may delete other jobs by then.
+_APPROVED = Statement(
+    "SELECT 1 FROM prune_approvals a WHERE a.revision = :revision AND NOT EXISTS "
+    "(SELECT 1 FROM reconciles r WHERE r.revision = a.revision "
+    "AND r.result IN ('applied', 'held') AND r.finished_at >= a.approved_at)"
+)
 _CONFIGS = Statement(
     "SELECT job_id, config FROM job_configs WHERE job_id IN {ids} AND deleted_at IS NULL"
 )
@@ -110,13 +116,14 @@ def _moments(limits: Limits) -> tuple[float | None, float | None]:
     )
 
 
-def fleet_counts(tx: Tx) -> FleetCounts:
+def fleet_counts(tx: Tx, now: datetime) -> FleetCounts:
     jobs, enabled, failing, held, invalid_files = (int(n) for n in tx.one(_JOB_COUNTS) or [0] * 5)
     executions: dict[str, int] = dict(tx.all(_EXECUTION_COUNTS))
     return FleetCounts(
         jobs=jobs,
         enabled=enabled,
         disabled=jobs - enabled,
+        suspended=suspended(tx, now),
         held=held,
         failing=failing,
         running=executions.get("running", 0),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from jobreconciler.core import audit
 from jobreconciler.core.dependency import Ended
+from jobreconciler.core.expectations import Unmet
 from jobreconciler.core.retention import PastExecution
 from jobreconciler.errors import Refused
 from jobreconciler.model.change import ChangelogRow, ReconcileRecord
@@ -111,7 +112,10 @@ class SqlStore:
         return self._read(reads.stats, self._clock.now())
 
     def fleet_counts(self) -> FleetCounts:
-        return self._read(reads.fleet_counts)
+        return self._read(reads.fleet_counts, self._clock.now())
+
+    def unmet(self, now: datetime) -> tuple[list[Unmet], datetime | None]:
+        return self._read(jobs.unmet, now)
 
     def blobs(self, ids: Collection[str]) -> dict[str, bytes]:
         return self._read(reads.blobs, ids)
@@ -325,6 +329,9 @@ class SqlStore:
 
     def lasting(self, event: str, before: datetime) -> list[str]:
         return self._read(outbox.lasting, event, before)
+
+    def told(self) -> dict[tuple[str, str], datetime]:
+        return self._read(outbox.told)
 
     def forget_notices(self, before: datetime) -> Future[int]:
         return self.submit(lambda tx: outbox.forget(tx, before))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from jobreconciler import boundaries
 from jobreconciler.errors import Stalled
 from jobreconciler.store.faults import is_lost_connection, translate
 from jobreconciler.store.sql import Tx
@@ -32,6 +33,14 @@ class _Work(Generic[T]):
         self.future: Future[T] = Future()
         self.error: BaseException | None = None
         self.value: T | None = None
+
+
+def _passing(when: str, batch: list[_Work[Any]]) -> None:
+    """Named by who submitted the unit: `before release` is SqlStore.release's commit."""
+    if boundaries.hook is not None:
+        for work in batch:
+            name: str = getattr(work.unit, "__qualname__", "")
+            boundaries.passing(f"{when} {name.partition('.<locals>')[0].rpartition('.')[2]}")
 
 
 class Writer:
@@ -154,7 +163,9 @@ class Writer:
             began = True
             run(batch)
             ran = True
+            _passing("before", batch)
             self._tx.command("COMMIT")
+            _passing("after", batch)
             return True
         except Exception as error:
             self._roll_back()

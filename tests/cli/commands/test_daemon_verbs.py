@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.calling import Answer, Cli
-from e2e.running import Running
+from e2e.running import Running, until
 
 JOBS = {
     "jobs.d/greet.yaml": (
@@ -89,6 +89,32 @@ def test_without_waiting_the_execution_is_named(ask: Cli) -> None:
         "execution": execution,
         "attempts": [{"number": 1, "output": "hello\noops\n"}],
     }
+
+
+def test_logs_are_read_from_the_spool_where_no_daemon_answers(ask: Cli) -> None:
+    assert ask("trigger", "fail", "--wait").code == 1
+    assert ask("trigger", "greet", "--wait").code == 0
+    nobody = ("--server", "http://127.0.0.1:1")
+    for arguments in (["logs", "greet"], ["logs", "greet", "-f"]):
+        answer = ask(*arguments, *nobody)
+        assert (answer.code, answer.out) == (0, "hello\noops\n")
+        assert "instead" in answer.err
+    [execution] = ask("history", "fail", "-n", "1", "-o", "json", *nobody).json["executions"]
+    assert ask("logs", execution["id"], "-o", "json", *nobody).json == {
+        "execution": execution["id"],
+        "attempts": [{"number": 1, "output": "trying\n"}],
+    }
+    assert ask("logs", "off", *nobody).code == 1
+    assert ask("logs", "01978f3a-1c5d-7abc-8def-0123456789ab", *nobody).code == 1
+
+
+def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli) -> None:
+    script = "echo begun; sleep 600"
+    execution = ask("trigger", "greet", "--param", f"shell={script}").out.split()[-1]
+    until(lambda: ask("logs", execution).out == "begun\n", "its first line")
+    alone = ask("logs", execution, "-f", "--server", "http://127.0.0.1:1")
+    assert (alone.code, alone.out) == (2, "begun\n")
+    assert ask("cancel", execution).code == 0
 
 
 def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:

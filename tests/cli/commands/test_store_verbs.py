@@ -9,6 +9,7 @@ import pytest
 
 from cli.calling import Cli, JobFile, valid_job
 from gitrepo import GitRepo
+from jobreconciler.cli import checks
 
 STATE = Path(".jobreconciler")
 
@@ -87,7 +88,9 @@ def test_reading_works_from_the_store_and_says_so(arguments: list[str], cli: Cli
 @pytest.mark.usefixtures("applied")
 def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
     status = cli("status", "-o", "json").json
-    assert set(status) == {"counts", "source", "attention", "running"}
+    assert set(status) == {
+        "counts", "source", "attention", "running", "warnings", "uncommitted"
+    }  # fmt: skip
     assert status["counts"]["jobs"] == 2
     jobs = cli("jobs", "-o", "json").json
     assert set(jobs) == {"jobs", "nextCursor"}
@@ -98,6 +101,30 @@ def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
         ("created", "Add a and b")
     ]
     assert changes[0]["author"]["name"] == "Ada Lovelace"
+
+
+def test_status_names_edits_that_no_commit_holds(
+    cli: Cli, applied: GitRepo, job_file: JobFile
+) -> None:
+    assert cli("status", "-o", "json").json["uncommitted"] == []
+    job_file("a", valid_job("a", "5 * * * *"))
+    job_file("new")
+    applied.write({"README": "no job file"})
+    assert cli("status", "-o", "json").json["uncommitted"] == ["jobs.d/a.yaml", "jobs.d/new.yaml"]
+    assert "not committed, so not applied: jobs.d/a.yaml, jobs.d/new.yaml\n" in cli("status").out
+    elsewhere = cli("status", "-o", "json", "--repo", "nowhere")
+    assert (elsewhere.code, elsewhere.json["uncommitted"]) == (0, None)
+
+
+def test_status_says_when_the_disk_is_nearly_full(
+    cli: Cli, applied: GitRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert applied.path.is_dir()
+    monkeypatch.setattr(checks, "NO_SPACE_MIB", 10**9)
+    answer = cli("status")
+    assert answer.out.startswith("1 warning · 2 jobs")
+    assert "warning: .jobreconciler: " in answer.out
+    assert "make room: runs cannot be recorded soon" in answer.out
 
 
 @pytest.mark.usefixtures("applied")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from jobreconciler.cli.answers import Json, read, stored_job, stored_jobs
-from jobreconciler.cli.client import Client, segment
+from jobreconciler.cli.checks import space
+from jobreconciler.cli.client import LOOPBACK, Client, segment
 from jobreconciler.cli.errors import FINE
-from jobreconciler.cli.options import DAEMON, verb
+from jobreconciler.cli.options import DAEMON, REPOSITORY, verb
 from jobreconciler.cli.output import page, write, write_json
 from jobreconciler.cli.tables import job_text, status_text
+from jobreconciler.errors import JobReconcilerError
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
 
@@ -20,7 +23,7 @@ WORRYING = ("failing", "held", "late")
 SHOWN = 20
 
 
-@verb(*DAEMON, "store")
+@verb(*REPOSITORY, *DAEMON, "store")
 def command(
     settings: Settings,
     output: str,
@@ -28,6 +31,7 @@ def command(
 ) -> int:
     """Show what needs attention, what runs, and which revision is applied; or one job.
 
+    Names edited job files of --repo that no commit holds: they are not applied.
     Works without a daemon, from what is stored.
 
     \b
@@ -36,6 +40,10 @@ def command(
     """
     if job is None:
         fleet = read(settings, _ask_fleet, _look_fleet)
+        fleet["warnings"] += _of_this_machine(settings)
+        # A daemon that reads the work tree applies such edits, and its revision says so.
+        dirty = "-dirty-" in (fleet["source"]["observedRevision"] or "")
+        fleet["uncommitted"] = [] if dirty else _uncommitted(settings)
         _answer(output, fleet, lambda: status_text(fleet, page()))
         return FINE
     one = read(settings, lambda client: _ask_job(client, job), lambda store: _look_job(store, job))
@@ -56,6 +64,7 @@ def _ask_fleet(client: Client) -> Json:
         fleet["counts"],
         fleet["source"],
         lambda state: client.get("/api/v1/jobs", state=state, limit=SHOWN)["jobs"],
+        [] if (said := client.hindrance()) is None else [f"the daemon is not ready: {said}"],
     )
 
 
@@ -66,10 +75,35 @@ def _look_fleet(store: Store) -> Json:
         counts_json(store.fleet_counts()),
         source_json(store.source_state()),
         lambda state: stored_jobs(store, {"state": state, "limit": SHOWN})["jobs"],
+        [],
     )
 
 
-def _fleet(counts: Json, source: Json, of_state: Callable[[str], list[Json]]) -> Json:
+def _of_this_machine(settings: Settings) -> list[str]:
+    """What only somebody beside the daemon can see: how full its disk is."""
+    if urlsplit(settings.server).hostname not in LOOPBACK or not settings.state_dir.exists():
+        return []
+    room = space(settings.state_dir)
+    return [] if room.status == "ok" else [f"{settings.state_dir}: {room.message}; {room.hint}"]
+
+
+def _uncommitted(settings: Settings) -> list[str] | None:
+    """Job files whose edits no commit holds, so that no daemon applies them; None where there is
+    no repository to look at."""
+    from jobreconciler.source.working_tree import dirty_paths
+
+    try:
+        return list(dirty_paths(settings.repo, settings.jobs_dir))
+    except JobReconcilerError:
+        return None
+
+
+def _fleet(
+    counts: Json,
+    source: Json,
+    of_state: Callable[[str], list[Json]],
+    warnings: list[str],
+) -> Json:
     """The first jobs of each worrying state, each once, and the running ones."""
     attention: dict[str, Json] = {}
     for state in WORRYING:
@@ -81,6 +115,8 @@ def _fleet(counts: Json, source: Json, of_state: Callable[[str], list[Json]]) ->
         "source": source,
         "attention": list(attention.values())[:SHOWN],
         "running": running,
+        "warnings": warnings,
+        "uncommitted": None,
     }
 
 

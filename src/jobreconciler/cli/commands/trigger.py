@@ -12,6 +12,7 @@ from jobreconciler.cli.errors import FINE, NO
 from jobreconciler.cli.following import Follower
 from jobreconciler.cli.options import DAEMON, verb
 from jobreconciler.cli.output import note, page, styled, write, write_json
+from jobreconciler.cli.runs import ServedRuns
 from jobreconciler.cli.tables import Json, took, why
 from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
@@ -79,7 +80,7 @@ def parameters(given: list[str]) -> dict[str, Any]:
 
 def await_end(client: Client, execution: Json, output: str) -> int:
     try:
-        ended = Follower(client, execution["id"], show_output=output == "text").follow()
+        ended = Follower(ServedRuns(client), execution["id"], show_output=output == "text").follow()
     except KeyboardInterrupt:
         note(f"it goes on without you: `jobreconciler logs {execution['id']} -f`")
         raise

@@ -145,8 +145,7 @@ def _attempt(found: Execution, attempt: int | None) -> int:
 def _read(service: Service, execution_id: str, attempt: int, offset: int) -> tuple[bytes, int]:
     """At most one piece and where to go on; what was cut out is said in its place."""
     piece = service.executor.read_output(execution_id, attempt, offset, PIECE)
-    cut = f"\n[{piece.skipped} bytes were left out here]\n".encode() if piece.skipped else b""
-    return cut + piece.data, piece.offset
+    return views.output_bytes(piece.data, piece.skipped), piece.offset
 
 
 async def _followed(

@@ -1,32 +1,22 @@
-"""A sweep over a real store and a real spool."""
+"""A sweep over a real spool and either database."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-
-import pytest
 
 from jobreconciler.core.retention import Retention
 from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.loops.retention import RetentionLoop, Swept
 from jobreconciler.model.execution import Attempt
-from jobreconciler.store.opening import open_store
 from jobreconciler.store.store import SqlStore
-from store.made import NOW, FixedClock, add, change, change_set, desired, execution, outcome
+
+from .made import NOW, FixedClock, add, change, change_set, desired, execution, outcome
 
 POLICY = Retention(executions_a_job=2)
 MONTHS = timedelta(days=100)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(None, tmp_path, FixedClock(), instance="test")
-    yield opened
-    opened.close()
 
 
 def ran(store: SqlStore, id_: str, days: int, state_dir: Path | None = None) -> None:

@@ -1,0 +1,134 @@
+"""kill -9 of the daemon right before and right after each of its commits and hand-overs.
+
+The daemon is started by `killed_at.py`, which ends it at the boundary that a test names. A short
+version runs with the other tests; `make soak` runs all of them several times (SOAK_ROUNDS=N).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from e2e.running import Running, until
+from jobreconciler import boundaries
+
+from .fleet import Fleet, running
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "0"))
+
+OFTEN = ("release_all", "start_attempts", "finish_all", "retry_later", "release_dependent", "apply")
+SELDOM = (
+    "release",
+    "skip_slots",
+    "miss_queued",
+    "cancel_queued",
+    "observed",
+    "release_once",
+    "set_source",
+)
+HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
+"""Commits by the method of the store that makes them."""
+
+
+def around(*commits: str) -> list[str]:
+    return [f"{when} {commit}" for commit in commits for when in ("before", "after")]
+
+
+PLAN: list[tuple[str, int]] = [(name, 1) for name in (*around(*OFTEN), *HAND_OVERS)]
+if ROUNDS:
+    everything = (*around(*OFTEN, *SELDOM), *HAND_OVERS)
+    PLAN = [(name, count) for count in range(1, ROUNDS + 1) for name in everything]
+
+
+class KilledAt(Running):
+    """A daemon that dies at a boundary, the next time it is started."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.boundary: tuple[str, int] | None = None
+
+    def command(self, *arguments: str) -> list[str]:
+        if self.boundary is None or arguments[0] != "run":
+            return super().command(*arguments)
+        name, count = self.boundary
+        script = Path(__file__).with_name("killed_at.py")
+        return [sys.executable, str(script), name, str(count), *arguments]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> KilledAt:
+    return KilledAt(tmp_path)
+
+
+def test_a_kill_at_any_boundary_loses_and_repeats_nothing(daemon: KilledAt) -> None:
+    fleet = running(daemon)
+    daemon.kill()
+    keys = 0
+    try:
+        for name, count in PLAN:
+            if "apply" in name or "source" in name or "observed" in name:
+                fleet.commit("none")
+            if "source" in name:
+                daemon.repo.path.rename(daemon.path / "away")
+            daemon.boundary = (name, count)
+            fleet.start(ready=False)
+            if "release_once" in name:
+                keys += 1
+                ask_until_it_dies(daemon, f"key-{keys}")
+            assert daemon.process is not None
+            until(lambda: daemon.process and daemon.process.poll() is not None, f"{name}: the end")
+            assert daemon.process.returncode == -9, daemon.said()[-3000:]
+            daemon.process = None
+            if "source" in name:
+                (daemon.path / "away").rename(daemon.repo.path)
+        daemon.boundary = None
+        if keys:
+            ask_again(fleet, keys)
+        fleet.come_to_rest()
+        fleet.check()
+        if keys:
+            assert_each_key_ran_once(daemon, keys)
+    finally:
+        if daemon.process is not None:
+            daemon.kill()
+
+
+def ask(daemon: Running, key: str) -> str | None:
+    """The execution that a keyed request for `tick` released."""
+    with suppress(OSError, ValueError):
+        status, body = daemon.post("/api/v1/jobs/tick/trigger", {"reason": key}, key=key)
+        if status == 202:
+            return str(body["id"])
+    return None
+
+
+def ask_until_it_dies(daemon: Running, key: str) -> None:
+    assert daemon.process is not None
+    while daemon.process.poll() is None:
+        ask(daemon, key)
+
+
+def ask_again(fleet: Fleet, keys: int) -> None:
+    """As a client does that never got its answer."""
+    fleet.start()
+    for number in range(1, keys + 1):
+        first = ask(fleet.daemon, f"key-{number}")
+        assert first is not None
+        assert ask(fleet.daemon, f"key-{number}") == first
+    fleet.daemon.kill()
+
+
+def assert_each_key_ran_once(daemon: Running, keys: int) -> None:
+    with closing(sqlite3.connect(daemon.state / "store.db")) as connection:
+        rows = connection.execute(
+            "SELECT trigger FROM job_executions WHERE job_id = 'tick' AND trigger_type = 'manual'"
+        ).fetchall()
+    reasons = Counter(json.loads(text)["reason"] for (text,) in rows)
+    assert reasons == {f"key-{number}": 1 for number in range(1, keys + 1)}
