@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
 ZONES = ("Europe/Berlin", "UTC", "America/New_York", "Asia/Kolkata", "Australia/Sydney")
 TEAMS = 50
 TICK = os.sysconf("SC_CLK_TCK")
@@ -145,7 +147,7 @@ def git(repo: Path, *args: str) -> str:
 
 def environment(home: Path) -> dict[str, str]:
     """What children see: no configuration of this machine's user, and compiled modules, as an
-    installed program has them."""
+    installed program has them, and the jobs of bench/jobs.py."""
     ours = ("JOBRECONCILER_", "GIT_", "PYTHONDONTWRITEBYTECODE")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return {
@@ -153,7 +155,7 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "PYTHONPATH": str(SOURCE),
+        "PYTHONPATH": f"{SOURCE}{os.pathsep}{ROOT}",
     }
 
 
@@ -298,6 +300,33 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_port(port: int, seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port} after {seconds:.0f} s")
+
+
+@contextmanager
+def redis_server(work: Path) -> Iterator[str | None]:
+    """A Redis that keeps nothing on disk, on a loopback port; None where there is none."""
+    server = shutil.which("redis-server")
+    if server is None:
+        yield None
+        return
+    port = free_port()
+    command = (server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(work))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        try:
+            wait_for_port(port)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            child.terminate()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
