@@ -52,13 +52,13 @@ def measure() -> list[dict[str, Any]]:
         took = []
         try:
             running.wait_until_ready()
-            _wait_for(state, "running")
+            _wait_for_children(running)
             for _ in range(RESTARTS):
                 running.kill()
                 running = Daemon(repo, state, *flags)
                 running.wait_until_ready()
                 took.append(_adopting(running))
-            _wait_for(state, "succeeded")
+            _wait_for_ends(state)
         finally:
             running.stop()
         _none_twice(state)
@@ -81,12 +81,27 @@ def _jobs(cron: str) -> Iterator[tuple[str, str]]:
         yield f"jobs.d/team-{number % 20:02}/long-{number:04}.yaml", text
 
 
-def _wait_for(state: Path, status: str) -> None:
+def _wait_for_children(running: Daemon) -> None:
+    """An execution is `running` in the store before it has a process: these are the processes."""
+    until = time.monotonic() + ENOUGH_SECONDS
+    while (count := sum(map(_sleeps, running.family()))) < JOBS:
+        assert time.monotonic() < until, f"{count} of {JOBS} run"
+        time.sleep(0.5)
+
+
+def _sleeps(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    except OSError:
+        return False
+
+
+def _wait_for_ends(state: Path) -> None:
     until = time.monotonic() + ENOUGH_SECONDS + RUN_SECONDS
-    query = "SELECT count(*) FROM job_executions WHERE status = ?"
+    query = "SELECT count(*) FROM job_executions WHERE status = 'succeeded'"
     with closing(sqlite3.connect(f"file:{state}/store.db?mode=ro", uri=True)) as reader:
-        while (count := reader.execute(query, (status,)).fetchone()[0]) < JOBS:
-            assert time.monotonic() < until, f"{count} of {JOBS} are {status}"
+        while (count := reader.execute(query).fetchone()[0]) < JOBS:
+            assert time.monotonic() < until, f"{count} of {JOBS} ended well"
             time.sleep(0.2)
 
 
