@@ -53,15 +53,15 @@ PARAMETERS = {
 
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        work = fleet.apart(Path(folder))
+        top = Path(folder)
         python, command, floors = list[Ours](), list[Ours](), list[float]()
         theirs = dict[str, list[list[Burst] | str]]()
-        with queues.peers(work, JOBS) as peers:
-            for number in range(ROUNDS):
-                python.append(_ours(work / f"python-{number}", "python"))
+        with queues.peers(fleet.apart(top), JOBS) as peers:
+            for _ in range(ROUNDS):
+                python.append(_ours(fleet.apart(top), "python"))
                 for peer in peers:
                     theirs.setdefault(peer.name, []).append(peer.round())
-                command.append(_ours(work / f"command-{number}", "command"))
+                command.append(_ours(fleet.apart(top), "command"))
                 floors.append(spawn_floor(FLOOR_RUNS))
             rows = [_beside(python, peer, theirs[peer.name]) for peer in peers]
     return [*rows, _beside_floor(command, floors)]
@@ -83,7 +83,6 @@ def _ours(work: Path, kind: str) -> Ours:
     most = MAX_RUNNING[kind]
     for ahead in STARTING_SECONDS:
         state = work / f"state-{ahead}"
-        state.parent.mkdir(exist_ok=True)
         first, second = _instants(ahead)
         cron = f"{first.second},{second.second} {first.minute} * * * *"
         repo = fleet.make_repo(work / f"fleet-{ahead}.git", _jobs(kind, cron))

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,14 +161,15 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def apart(folder: Path) -> Path:
-    """`folder`, whose subfolders ext4 will put into block groups of their own.
+    """A new subfolder of `folder` in a block group of ext4 that is its own.
 
     Without a journal, ext4 hands out no inode that was freed in the last minutes and walks over all
-    of those in its group: what another program deleted beside would be part of the figures.
+    of those in its group: what another program deleted beside would be part of the figures. The
+    group is drawn by the new folder's name.
     """
     if shutil.which("chattr"):
         subprocess.run(("chattr", "+T", str(folder)), check=False, stderr=subprocess.DEVNULL)
-    return folder
+    return Path(tempfile.mkdtemp(dir=folder))
 
 
 # ------------------------------------------------------------------------------------- processes

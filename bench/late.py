@@ -52,9 +52,9 @@ payload:
 
 def measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        work = fleet.apart(Path(folder))
-        spread = _measured(work / "spread", _spread(), JITTER, SECONDS)
-        at_once = _measured(work / "at-once", _at_once(), 0, AT_ONCE_SECONDS)
+        top = Path(folder)
+        spread = _measured(fleet.apart(top), _spread(), JITTER, SECONDS)
+        at_once = _measured(fleet.apart(top), _at_once(), 0, AT_ONCE_SECONDS)
     return [
         _row(f"{JOBS:,} a minute, spread by jitter", spread, f"≤ {P50_TARGET}, ≤ {P99_TARGET} ms"),
         _row(f"{JOBS // 60} at one instant, every second", at_once, None),
@@ -79,7 +79,6 @@ def _jobs(crons: Sequence[str], jitter: int) -> Iterator[tuple[str, str]]:
 def _measured(
     work: Path, jobs: Iterator[tuple[str, str]], jitter: int, seconds: int
 ) -> list[float]:
-    work.mkdir()
     repo, state = fleet.make_repo(work / "fleet.git", jobs), work / "state"
     fleet.run(fleet.program("apply", "--repo", str(repo), "--state-dir", str(state)), work)
     with (
