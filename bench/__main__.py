@@ -17,7 +17,8 @@ import time
 from typing import Any
 
 ORDER = (
-    "cli", "validate", "cron", "git", "store", "execute", "web", "reconcile", "daemon", "peers",
+    "cli", "validate", "cron", "git", "store", "execute", "web", "reconcile", "daemon", "burst",
+    "late", "adopt", "hooks", "peers",
 )  # fmt: skip
 COLUMNS = (("what", 52), ("ours", 20), ("floor_or_peer", 44), ("ratio", 9), ("target", 22))
 

@@ -169,7 +169,7 @@ def _lateness(repo: Path, work: Path) -> list[dict[str, Any]]:
         alone, asked = list[float](), list[float]()
         for _ in range(WINDOWS):
             alone += _late(state, WINDOW_SECONDS)
-            with _asking(running, ("/metrics", "/api/v1/status")) as failures:
+            with asking(running, ("/metrics", "/api/v1/status")) as failures:
                 asked += _late(state, WINDOW_SECONDS)
             assert not failures, failures[:3]
     alone99, asked99 = fleet.percentile(alone, 0.99), fleet.percentile(asked, 0.99)
@@ -202,7 +202,7 @@ def _late(state: Path, seconds: float) -> list[float]:
 
 
 @contextmanager
-def _asking(running: Daemon, paths: tuple[str, ...]) -> Iterator[list[str]]:
+def asking(running: Daemon, paths: tuple[str, ...]) -> Iterator[list[str]]:
     """Each of these asked once a second, each by a thread of its own; what failed is yielded."""
     stop, failures = threading.Event(), list[str]()
 

@@ -37,7 +37,7 @@ def measure() -> list[dict[str, Any]]:
     rounds, so that both see the same machine."""
     ours, floor = [], []
     for _ in range(ROUNDS):
-        floor.append(_floor(RUNS // 2))
+        floor.append(spawn_floor(RUNS // 2))
         ours.append(asyncio.run(_rate(RUNS)))
     rate, least = statistics.median(ours), statistics.median(floor)
     fresh, used = asyncio.run(_memory(reuse=False)), asyncio.run(_memory(reuse=True))
@@ -64,7 +64,8 @@ def measure() -> list[dict[str, Any]]:
     ]
 
 
-def _floor(runs: int) -> float:
+def spawn_floor(runs: int) -> float:
+    """Runs a second, where each is two `posix_spawn`s of `/bin/true` and their reaping."""
     started = time.perf_counter()
     waiting = 0
     for _ in range(runs * 2):

@@ -14,9 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +159,9 @@ def _apscheduler(work: Path) -> list[float] | str:
 def _redbeat(work: Path) -> list[float] | str:
     if missing := _missing("celery", "redbeat"):
         return missing
-    server = shutil.which("redis-server")
-    if server is None:
-        return "no redis-server on PATH"
-    with _redis(server, work) as url:
+    with fleet.redis_server(work) as url:
+        if url is None:
+            return "no redis-server on PATH"
         return _best(_redbeat_once(work, url) for _ in range(ROUNDS))
 
 
@@ -174,19 +171,6 @@ def _redbeat_once(work: Path, url: str) -> list[float]:
     with redis.Redis.from_url(url) as connection:
         connection.flushall()
     return _timed(REDBEAT, work, url, str(JOBS))
-
-
-@contextmanager
-def _redis(server: str, work: Path) -> Iterator[str]:
-    """A Redis that keeps nothing on disk, on a loopback port."""
-    port = fleet.free_port()
-    command = (server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(work))
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
-        try:
-            _wait_for_port(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            child.terminate()
 
 
 def _prefect(work: Path) -> list[float] | str:
@@ -211,7 +195,7 @@ def _prefect(work: Path) -> list[float] | str:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for_port(port, 120)
+        fleet.wait_for_port(port, 120)
         pool = (*prefect, "work-pool", "create", "--type", "process", "bench")
         subprocess.run(pool, cwd=home, env=environment, check=True, capture_output=True)
         done = subprocess.run(
@@ -235,18 +219,6 @@ def _prefect(work: Path) -> list[float] | str:
 def _missing(*modules: str) -> str:
     absent = [name for name in modules if importlib.util.find_spec(name) is None]
     return f"{', '.join(absent)} not installed" if absent else ""
-
-
-def _wait_for_port(port: int, seconds: float = 20) -> None:
-    import socket
-
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"nothing listens on port {port} after {seconds:.0f} s")
 
 
 def _timed(code: str, work: Path, *args: str) -> list[float]:

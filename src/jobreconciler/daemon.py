@@ -73,6 +73,7 @@ class Daemon:
         self.failed: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self.store = open_store(settings, on_death=self._store_died)
+        log.info("store_open")
         self.source = make_source(settings, self.metrics.git_operation)
         self.executor = make_executor(settings, self.job_types, self.clock, self._executor_failed)
         self.reconciler = make_reconciler(

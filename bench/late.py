@@ -1,0 +1,127 @@
+"""How late a slot's job begins, with 10,000 `python` jobs a minute and somebody asking.
+
+A real daemon, its `/metrics` and `/api/v1/status` asked once a second each. A job's beginning is
+what its own code reads from the clock as its first act and returns as its result: later than the
+daemon's claim, its row's `startedAt` and the supervisor's start, so nothing is left out. Lateness
+is from the slot's jittered time to that. Spread are jobs by `jitterSeconds`, which knows
+milliseconds; with a cron field alone, 167 of them are due at one instant, once a second.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import fleet
+from bench.daemon import asking
+from jobreconciler.core import cron
+
+JOBS = 10_000
+JITTER = 59
+"""Seconds; with 60 a job's slot could start after the next one's."""
+MAX_RUNNING = 32
+"""`--max-running`: a queue for room would be lateness too."""
+WARM_UP_SECONDS = 10
+SECONDS = 60
+AT_ONCE_SECONDS = 20
+SETTLE_SECONDS = 5
+"""What began in the window has ended and been recorded by then, or is not on time anyway."""
+PATHS = ("/metrics", "/api/v1/status")
+
+P50_TARGET = 10
+P99_TARGET = 50
+"""Milliseconds."""
+
+JOB = """\
+meta:
+  id: {job_id}
+payload:
+  jobType: python
+  schedule: {{cronExpression: "{cron}", timezone: UTC, jitterSeconds: {jitter}}}
+  limits: {{overlap: queue}}
+  parameters: {{entryPoint: bench.jobs:began}}
+"""
+
+
+def measure() -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        spread = _measured(fleet.apart(top), _spread(), JITTER, SECONDS)
+        at_once = _measured(fleet.apart(top), _at_once(), 0, AT_ONCE_SECONDS)
+    return [
+        _row(f"{JOBS:,} a minute, spread by jitter", spread, f"≤ {P50_TARGET}, ≤ {P99_TARGET} ms"),
+        _row(f"{JOBS // 60} at one instant, every second", at_once, None),
+    ]
+
+
+def _spread() -> Iterator[tuple[str, str]]:
+    return _jobs(["* * * * *"], JITTER)
+
+
+def _at_once() -> Iterator[tuple[str, str]]:
+    return _jobs([f"{second} * * * * *" for second in range(60)], 0)
+
+
+def _jobs(crons: Sequence[str], jitter: int) -> Iterator[tuple[str, str]]:
+    for number in range(JOBS):
+        job_id = f"short-{number:05}"
+        text = JOB.format(job_id=job_id, cron=crons[number % len(crons)], jitter=jitter)
+        yield f"jobs.d/team-{number % 50:02}/{job_id}.yaml", text
+
+
+def _measured(
+    work: Path, jobs: Iterator[tuple[str, str]], jitter: int, seconds: int
+) -> list[float]:
+    repo, state = fleet.make_repo(work / "fleet.git", jobs), work / "state"
+    fleet.run(fleet.program("apply", "--repo", str(repo), "--state-dir", str(state)), work)
+    with (
+        fleet.daemon(repo, state, "--max-running", str(MAX_RUNNING)) as running,
+        asking(running, PATHS) as failures,
+    ):
+        time.sleep(60 - time.time() % 60 + WARM_UP_SECONDS)  # new jobs owe nothing before
+        began = time.time()
+        time.sleep(seconds)
+        ended = time.time()
+        time.sleep(SETTLE_SECONDS)
+    assert not failures, failures[:3]
+    return _late(state, jitter, began, ended)
+
+
+def _late(state: Path, jitter: int, began: float, ended: float) -> list[float]:
+    """Milliseconds, of every slot whose time came in the window. One that has not begun by now
+    counts as if it began now."""
+    now = time.time_ns()
+    with closing(sqlite3.connect(f"file:{state}/store.db?mode=ro", uri=True)) as reader:
+        rows = reader.execute(
+            "SELECT job_id, slot, status, result FROM job_executions WHERE slot BETWEEN ? AND ?",
+            ((began - jitter) * 1e6, ended * 1e6),
+        ).fetchall()
+    late = []
+    for job_id, slot, status, result in rows:
+        due = cron.jittered(job_id, datetime.fromtimestamp(slot / 1e6, UTC), jitter).timestamp()
+        if began <= due < ended:
+            assert status in ("queued", "running", "succeeded"), (job_id, status)
+            at = now if result is None else json.loads(result)["beganNs"]
+            late.append(at / 1e6 - due * 1e3)
+    expected = JOBS / 60 * (ended - began)
+    assert len(late) > 0.9 * expected, f"{len(late)} of {expected:.0f} slots have a row"
+    return late
+
+
+def _row(what: str, late: Sequence[float], target: str | None) -> dict[str, Any]:
+    p50, p99 = fleet.percentile(late, 0.5), fleet.percentile(late, 0.99)
+    return {
+        "what": f"lateness, {what}",
+        "ours": f"p50 {p50:.1f}, p99 {p99:.0f} ms",
+        "floor_or_peer": f"{len(late):,} slots, both pages asked every second",
+        "ratio": None,
+        "target": target,
+        "ok": None if target is None else p50 <= P50_TARGET and p99 <= P99_TARGET,
+    }
