@@ -150,12 +150,22 @@ def _component(text: str, name: str, whole: Values, *, from_end: bool = False) -
         if match is None:
             raise NotCalendar(f"{item[:40]!r} is no {name}")
         start, stop, step = (int(part) if part else None for part in match.groups())
-        if start not in whole or (stop is not None and (stop not in whole or stop < (start or 0))):
-            raise NotCalendar(f"{item} is no {name}")
-        if step == 0:
-            raise NotCalendar(f"{item} repeats every 0")
-        found |= _span(start or 0, stop, step, max(whole), from_end)
+        if start is None or not _is_valid(start, stop, step, whole, from_end):
+            raise NotCalendar(f"{item} is no {name} that systemd takes")
+        found |= _span(start, stop, step, max(whole), from_end)
     return frozenset(found)
+
+
+def _is_valid(
+    start: int, stop: int | None, step: int | None, whole: Values, from_end: bool
+) -> bool:
+    """systemd wants each number in its range, and a step to reach at least one more value."""
+    allowed = range(1, 29) if from_end else whole
+    if start not in allowed or step == 0:
+        return False
+    if stop is not None:
+        return stop in allowed and start + (step or 0) <= stop
+    return start - (step or 0) in allowed if from_end else start + (step or 0) in allowed
 
 
 def _span(start: int, stop: int | None, step: int | None, top: int, from_end: bool) -> set[int]:
