@@ -146,6 +146,7 @@ def test_json_answers_have_the_documented_keys(
     }
     (tmp_path / "crontab").write_text("0 3 * * * /bin/backup\n")
     asked = [
+        (["fmt"], 0),
         (["import", "crontab", str(tmp_path / "crontab")], 0),
         (["apply"], 0), (["validate"], 0), (["plan"], 0), (["next"], 0), (["job-types"], 0),
         (["new", "command", "b"], 0), (["schema"], 0), (["status"], 0), (["status", "a"], 1),
