@@ -144,7 +144,10 @@ def test_json_answers_have_the_documented_keys(
         for each in cells(section(page("interfaces.md"), "Commands"))
         if len(each) == 4
     }
+    (tmp_path / "crontab").write_text("0 3 * * * /bin/backup\n")
     asked = [
+        (["fmt"], 0),
+        (["import", "crontab", str(tmp_path / "crontab")], 0),
         (["apply"], 0), (["validate"], 0), (["plan"], 0), (["next"], 0), (["job-types"], 0),
         (["new", "command", "b"], 0), (["schema"], 0), (["status"], 0), (["status", "a"], 1),
         (["jobs"], 0), (["history", "a"], 0), (["changes"], 0), (["doctor"], 0), (["backup"], 0),

@@ -29,6 +29,8 @@ PROGRAM = "jobreconciler"
 INDEX: dict[str, dict[str, str]] = {
     "Job files (no daemon needed)": {
         "new": "Scaffold a job file.",
+        "fmt": "Put the keys of job files in canonical order, comments kept.",
+        "import": "Turn crontabs, CronJobs and systemd timers into job files.",
         "validate": "Check job files; every error with its place.",
         "plan": "Show what a commit would change, and what that does to schedules.",
         "next": "Show coming slots, with daylight-saving notes.",

@@ -20,6 +20,12 @@ def known_keys(model: type[BaseModel], data: Any, path: Path) -> frozenset[str]:
     return frozenset(key for found in _models_at(model, data, path) for key in fields_of(found))
 
 
+def ordered_keys(model: type[BaseModel], data: Any, path: Path) -> tuple[str, ...]:
+    """The same keys in the order the models declare them."""
+    found = (key for one in _models_at(model, data, path) for key in fields_of(one))
+    return tuple(dict.fromkeys(found))
+
+
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The model's fields by the key in the file."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
