@@ -95,12 +95,7 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in VERBS and not args[0].startswith("-"):
             raise _unknown(args[0])
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None and not HELP.intersection(args):
-            # Settings were taken out of the command line already: only help shows them, and each
-            # parameter costs Typer milliseconds.
-            command.params = [each for each in command.params if each.name not in FLAGS]
-        return name, command, rest
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The verbs first: the settings below them are many and the same for all."""
@@ -124,8 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()
     try:
         settings, rest = take_settings(sys.argv[1:] if argv is None else argv)
-        program = _program(with_settings=not any(word in VERBS for word in rest))
-        result = program.main(args=rest, prog_name=PROGRAM, standalone_mode=False, obj=settings)
+        result = _run(rest, settings)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else FINE
     except (Exception, KeyboardInterrupt) as error:
@@ -133,6 +127,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         gc.enable()
     return result if isinstance(result, int) else FINE
+
+
+def _run(arguments: Sequence[str], settings: dict[str, Any]) -> Any:
+    """A verb that comes first is called without the group of all: each parameter that Typer knows
+    of costs it milliseconds. So do the settings, which were taken out already: help shows them."""
+    verb, *rest = arguments or [""]
+    if verb not in VERBS:
+        program = _program(with_settings=not any(word in VERBS for word in arguments))
+        return program.main(
+            args=list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=settings
+        )
+    command = _load(verb)
+    if not HELP.intersection(rest):
+        command.params = [each for each in command.params if each.name not in FLAGS]
+    name = f"{PROGRAM} {verb}"
+    return command.main(args=rest, prog_name=name, standalone_mode=False, obj=settings)
 
 
 def _program(*, with_settings: bool) -> Any:
