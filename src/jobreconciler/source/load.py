@@ -162,7 +162,7 @@ class YamlLoader:
     def _check(self, value: dict[str, Any], base: _DefaultsFile) -> Checked:
         job_type = self.types.of(value)
         batches = getattr(job_type, "batches", False)
-        return check(merged(value, base.values, batches=batches), job_type)
+        return check(merged(value, base.values, batches=batches), job_type, keep=self.configs)
 
     def _file_with_places(self, entry: Entry, data: bytes, base: _DefaultsFile) -> DesiredFile:
         located = read_located(data)
@@ -196,9 +196,7 @@ class YamlLoader:
         text = digest = ""
         if self.configs:
             whole = config.model_dump(by_alias=True, exclude_none=True)
-            whole["payload"]["parameters"] = parameters.model_dump(
-                mode="json", by_alias=True, exclude_none=True
-            )
+            whole["payload"]["parameters"] = parameters
             text = _TEXT.encode(whole)
             digest = hashlib.sha256(text.encode()).hexdigest()
         meta, payload = config.meta, config.payload
