@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -39,8 +39,12 @@ def build(
     secrets: SecretValues,
     directory: str,
     environ: Mapping[str, str],
+    networks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The request for one attempt. Raises Invalid where the launch cannot be carried out."""
+    """The request for one attempt. Raises Invalid where the launch cannot be carried out.
+
+    `cwd` stays `{"repo": dir}` where the run starts in the repository's tree.
+    """
     if launch.dry_run and not job_type.dry_runs:
         raise Invalid(
             f"jobs of type {job_type.name!r} cannot run dry",
@@ -54,8 +58,8 @@ def build(
     if spec is None:
         found = _secrets_of(parameters, secrets)
         values += found.values()
-        payload = _payload(launch, job_type, found)
-        spec = ExecSpec(argv=("python",))
+        payload = _payload(launch, job_type, found, networks)
+        spec = ExecSpec(argv=("python",), cwd=_cwd_of(parameters))
     limits = launch.config.get("payload", {}).get("limits", {})
     return {
         "directory": directory,
@@ -68,7 +72,7 @@ def build(
         "killGraceSeconds": limits.get("killGraceSeconds", 10),
         "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
         "memoryBytes": _bytes(limits.get("memoryMiB")),
-        "secrets": values,
+        "secrets": secret_values.to_mask(values),
         "payload": payload,
         "reuse": getattr(parameters, "isolation", "worker") == "worker",
     }
@@ -80,6 +84,12 @@ _boot_id = cache(processes.boot_id)
 @lru_cache(maxsize=4)
 def _absolute(path: tuple[str, ...]) -> list[str]:
     return [str(Path(entry).absolute()) for entry in path if entry]
+
+
+def _cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
+    """Where a Python job is to start: any type's parameters may have a `cwd`."""
+    cwd = getattr(parameters, "cwd", None)
+    return cwd.model_dump() if isinstance(cwd, BaseModel) else cwd
 
 
 def _validated(job_type: JobType, parameters: Mapping[str, Any]) -> BaseModel:
@@ -101,7 +111,9 @@ def _secrets_of(parameters: BaseModel, secrets: SecretValues) -> dict[str, str]:
     }
 
 
-def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> str:
+def _payload(
+    launch: Launch, job_type: JobType, secrets: Mapping[str, str], networks: Sequence[str]
+) -> str:
     limits = launch.config.get("payload", {}).get("limits", {})
     kind = type(job_type)
     content = {
@@ -110,6 +122,8 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> s
         "parameters": launch.parameters,
         "secrets": secrets,
         "batchSize": limits.get("batchSize"),
+        "timeoutSeconds": limits.get("timeoutSeconds", 3600),
+        "networks": list(networks),
         "dryRun": launch.dry_run,
         "executionId": launch.execution_id,
         "attempt": launch.attempt,
@@ -152,14 +166,11 @@ def _environment(
     }
 
 
-def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str:
+def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str | dict[str, str]:
     if isinstance(spec.cwd, str):
         return spec.cwd
     if spec.cwd is not None:
-        raise Invalid(
-            "a working directory must be a path; the repository's tree is not exported",
-            reason="InvalidParameters",
-        )
+        return dict(spec.cwd)
     home = _home(environ)
     return home if Path(home).is_dir() else "/"
 
