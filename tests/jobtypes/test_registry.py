@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -74,6 +75,22 @@ def test_the_built_in_types_need_no_installed_package() -> None:
     assert done.stdout == "['command', 'python']\n", "and asking for them scans no packages"
 
 
+def test_what_is_built_in_is_also_declared_as_a_package_s_entry_points() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    assert tomllib.loads(text)["project"]["entry-points"][GROUP] == dict(BUILT_IN)
+
+
+def test_knowing_every_type_loads_nothing_that_only_a_run_needs() -> None:
+    needed = ("sqlalchemy", "psycopg", "http.client", "ssl", "asyncio", "subprocess")
+    code = (
+        "import sys\nfrom jobreconciler.jobtypes.registry import load_job_types\n"
+        "load_job_types().names()\n"
+        f"print([name for name in {needed!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_package_adds_a_type(packages: Packages) -> None:
     packages.add("acme-jobs", "acme", TYPE.format(name="acme"))
     types = load_job_types()
@@ -101,6 +118,43 @@ BROKEN = {
         TYPE.format(name="bad").replace("def run", "def go"),
         "package bad-jobs, bad_jobs_types:Type: TypeError: `run` must be a method",
     ),
+    "a module that leaves the program": (
+        "raise SystemExit('not here')",
+        "package bad-jobs, bad_jobs_types:Type: SystemExit: not here",
+    ),
+    "a class that needs arguments": (
+        TYPE.format(name="bad") + "    def __init__(self, url): ...\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: "
+        "Type.__init__() missing 1 required positional argument: 'url'",
+    ),
+    "an instance": (
+        TYPE.format(name="bad") + "Type = Type()\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: expected a class, found Type",
+    ),
+    "a class that no run would find": (
+        "def make():\n    import builtins\n"
+        + "".join(f"    {line}\n" for line in TYPE.format(name="bad").splitlines())
+        + "    return Type\nType = make()\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: "
+        "make.<locals>.Type must stand in its module, for a run to find it there",
+    ),
+    "parameters without a schema": (
+        TYPE.format(name="bad")
+        .replace("    pass", "    made: object = lambda: 1\n")
+        .replace("made: object", "made: 'typing.Callable[[], int]'")
+        .replace("from pydantic", "import typing\nfrom pydantic"),
+        "package bad-jobs, bad_jobs_types:Type: PydanticInvalidForJsonSchema: "
+        "Cannot generate a JsonSchema for core_schema.CallableSchema",
+    ),
+    "parameters whose check fails by itself": (
+        TYPE.format(name="bad")
+        .replace("import BaseModel", "import BaseModel, model_validator")
+        .replace(
+            "    pass",
+            "    @model_validator(mode='before')\n    def look(cls, value): return value['url']",
+        ),
+        "package bad-jobs, bad_jobs_types:Type: KeyError: 'url'",
+    ),
     "no word on batches": (
         TYPE.format(name="bad").replace("batches = False", ""),
         "package bad-jobs, bad_jobs_types:Type: TypeError: `batches` must be a bool",
@@ -117,11 +171,21 @@ def test_a_broken_type_disables_itself_alone(packages: Packages, case: tuple[str
     types = load_job_types()
     assert {"acme", *BUILT_IN} <= set(types.names())
     assert "bad" not in types.names()
-    assert types.broken() == {"bad": why}
+    assert list(types.broken()) == ["bad"]
+    assert types.broken()["bad"].startswith(why)
     with pytest.raises(NotFound) as caught:
         types.get("bad")
     assert caught.value.reason == "BrokenJobType"
     assert why in caught.value.message
+
+
+def test_what_a_package_prints_gets_into_no_answer(
+    packages: Packages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages.add("loud-jobs", "loud", "print('hello')\n" + TYPE.format(name="loud"))
+    assert "loud" in load_job_types().names()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
 
 
 def test_two_packages_that_claim_one_name_are_both_refused_and_named(packages: Packages) -> None:

@@ -102,6 +102,42 @@ JOBS: list[dict[str, Any]] = [
         },
     },
     {"meta": {"id": "a"}, "payload": {"jobType": "command", "parameters": {"shell": "true"}}},
+    {
+        "meta": {"id": "b"},
+        "payload": {
+            "jobType": "command",
+            "parameters": {"argv": ["/bin/true"], "cwd": {"repo": "scripts/x"}},
+        },
+    },
+    {
+        "meta": {"id": "purge"},
+        "payload": {
+            "jobType": "sql",
+            "manual": {"allowParameters": ["statements"]},
+            "parameters": {
+                "database": {"env": "DB"},
+                "statements": ["DELETE FROM a", "SELECT 1"],
+                "statementTimeoutSeconds": 5,
+            },
+        },
+    },
+    {
+        "meta": {"id": "ping"},
+        "payload": {
+            "jobType": "http",
+            "parameters": {
+                "method": "POST",
+                "url": "https://example.org/a?b",
+                "headers": {"Accept": "text/plain", "X-Key": {"env": "KEY"}},
+                "bearerToken": {"file": "token"},
+                "json": {"a": [1]},
+                "expectedStatus": [200, 404],
+                "maxRedirects": 2,
+                "maxResponseKiB": 64,
+                "caFile": "/etc/ca.pem",
+            },
+        },
+    },
 ]
 
 DEFAULTS: dict[str, Any] = {
@@ -164,6 +200,22 @@ words = st.sampled_from(
         "queue",
         "true",
         "5",
+        "sql",
+        "repo",
+        "a/../b",
+        "a/b/",
+        "..",
+        "/srv",
+        ".git",
+        "commit",
+        "-- x\nBEGIN",
+        "http",
+        "json",
+        "body",
+        "Host",
+        "http://a/",
+        "http://a@b/",
+        "https://[::1]:80",
     ]
 )
 numbers = st.sampled_from(

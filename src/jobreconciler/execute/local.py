@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jobreconciler import boundaries
-from jobreconciler.errors import NotFound, Transient
+from jobreconciler.errors import Invalid, NotFound, Transient
 from jobreconciler.execute import capture, processes, request, spool
 from jobreconciler.execute.connection import (
     ServerConnection,
@@ -27,9 +27,10 @@ from jobreconciler.execute.connection import (
     raise_descriptor_limit,
 )
 from jobreconciler.execute.secret_values import SecretValues
+from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.model.execution import Execution, Launch, Outcome
 from jobreconciler.model.views import Live
-from jobreconciler.ports import Clock, Finished, JobTypes, Started
+from jobreconciler.ports import Clock, Finished, JobTypes, Started, Trees
 
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
@@ -57,7 +58,8 @@ class LocalExecutor:
     """The `Executor` for one machine.
 
     `environ` is where `{env: NAME}` secrets and PATH, HOME, LANG and TZ come from; `on_error`
-    hears of failures that concern no single caller.
+    hears of failures that concern no single caller; `networks` are private ones that `http` jobs
+    may reach; `trees` are what runs with `cwd: {repo: dir}` start in.
     """
 
     def __init__(
@@ -69,7 +71,11 @@ class LocalExecutor:
         secrets_dir: Path | None,
         environ: Mapping[str, str],
         on_error: Callable[[str, BaseException], None],
+        networks: Sequence[str] = (),
+        trees: Trees | None = None,
     ) -> None:
+        self._trees = RepositoryTrees(trees) if trees is not None else None
+        self._networks = networks
         self._state_dir = state_dir.absolute()
         self._job_types = job_types
         self._clock = clock
@@ -99,7 +105,12 @@ class LocalExecutor:
         """
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
-        wanted = request.build(launch, job_type, self._secrets, directory, self._environ)
+        wanted = request.build(
+            launch, job_type, self._secrets, directory, self._environ, self._networks
+        )
+        if isinstance(wanted["cwd"], dict):
+            wanted["cwd"] = await self._in_repository(launch, wanted["cwd"]["repo"])
+        request.seal(wanted)
         run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
             if self._closing:
@@ -127,6 +138,11 @@ class LocalExecutor:
         raise Transient(
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
+
+    async def _in_repository(self, launch: Launch, name: str) -> str:
+        if self._trees is None:
+            raise Invalid("there is no repository here to start in", reason="InvalidParameters")
+        return await self._trees.directory(launch.revision, name)
 
     def secret(self, reference: Mapping[str, Any]) -> str:
         """The value behind a secret reference, as it is now. Raises Invalid; may read a file."""

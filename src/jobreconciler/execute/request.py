@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -40,8 +40,12 @@ def build(
     secrets: SecretValues,
     directory: str,
     environ: Mapping[str, str],
+    networks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The request for one attempt. Raises Invalid where the launch cannot be carried out."""
+    """The request for one attempt. Raises Invalid where the launch cannot be carried out.
+
+    `cwd` stays `{"repo": dir}` where the run starts in the repository's tree.
+    """
     if launch.dry_run and not job_type.dry_runs:
         raise Invalid(
             f"jobs of type {job_type.name!r} cannot run dry",
@@ -51,26 +55,29 @@ def build(
     parameters = _validated(job_type, launch.parameters)
     spec = job_type.program(parameters)
     values: list[str] = []
-    spec = job_type.program(parameters)
     if spec is not None:
         environment = _environment(launch, spec, secrets, environ, values)
         return {**_limited(launch, directory, spec, environ, values), "env": environment}
     found = _secrets_of(parameters, secrets)
     values += found.values()
-    spec = ExecSpec(argv=("python",))
+    spec = ExecSpec(argv=("python",), cwd=_cwd_of(parameters))
+    environment = _environment(launch, spec, secrets, environ, values)
     request = _limited(launch, directory, spec, environ, values)
     isolated = getattr(parameters, "isolation", "worker") != "worker"
     request["reuse"] = not isolated and not request["memoryBytes"]
-    request["worker"] = encoded(
-        {
-            "env": _environment(launch, spec, secrets, environ, values),
-            "cwd": request["cwd"],
-            "memoryBytes": request["memoryBytes"],
-            "reuse": request["reuse"],
-            "payload": _payload(launch, job_type, found),
-        }
-    ).decode()
+    request["worker"] = {
+        "env": environment,
+        "memoryBytes": request["memoryBytes"],
+        "reuse": request["reuse"],
+        "payload": _payload(launch, job_type, found, networks),
+    }
     return request
+
+
+def seal(request: dict[str, Any]) -> None:
+    """Nothing of it changes any more: what a worker is told becomes text."""
+    if request["worker"] is not None:
+        request["worker"] = encoded({**request["worker"], "cwd": request["cwd"]}).decode()
 
 
 def _limited(
@@ -92,7 +99,7 @@ def _limited(
         "killGraceSeconds": limits.get("killGraceSeconds", 10),
         "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
         "memoryBytes": _bytes(limits.get("memoryMiB")),
-        "secrets": values,
+        "secrets": secret_values.to_mask(values),
         "worker": None,
     }
 
@@ -103,6 +110,12 @@ _boot_id = cache(processes.boot_id)
 @lru_cache(maxsize=4)
 def _absolute(path: tuple[str, ...]) -> list[str]:
     return [str(Path(entry).absolute()) for entry in path if entry]
+
+
+def _cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
+    """Where a Python job is to start: any type's parameters may have a `cwd`."""
+    cwd = getattr(parameters, "cwd", None)
+    return cwd.model_dump() if isinstance(cwd, BaseModel) else cwd
 
 
 def _validated(job_type: JobType, parameters: Mapping[str, Any]) -> BaseModel:
@@ -124,7 +137,9 @@ def _secrets_of(parameters: BaseModel, secrets: SecretValues) -> dict[str, str]:
     }
 
 
-def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> dict[str, Any]:
+def _payload(
+    launch: Launch, job_type: JobType, secrets: Mapping[str, str], networks: Sequence[str]
+) -> dict[str, Any]:
     """What its runner reads (see runner.py)."""
     limits = launch.config.get("payload", {}).get("limits", {})
     kind = type(job_type)
@@ -134,6 +149,8 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> d
         "parameters": launch.parameters,
         "secrets": secrets,
         "batchSize": limits.get("batchSize"),
+        "timeoutSeconds": limits.get("timeoutSeconds", 3600),
+        "networks": list(networks),
         "dryRun": launch.dry_run,
         "executionId": launch.execution_id,
         "attempt": launch.attempt,
@@ -175,14 +192,11 @@ def _environment(
     }
 
 
-def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str:
+def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str | dict[str, str]:
     if isinstance(spec.cwd, str):
         return spec.cwd
     if spec.cwd is not None:
-        raise Invalid(
-            "a working directory must be a path; the repository's tree is not exported",
-            reason="InvalidParameters",
-        )
+        return dict(spec.cwd)
     return _existing(_home(environ))
 
 
