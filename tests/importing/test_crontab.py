@@ -69,6 +69,7 @@ def test_the_report_says_which_format_was_read() -> None:
         ("<!DOCTYPE html>\n<p>0 3 * * * x\n", False, 1, "this is an HTML page, not a crontab"),
         ("0 3 * * * x\n\0\n", False, 2, "a NUL byte: this is a binary file"),
         ("%PDF-1.7\n", False, 1, "this is a PDF, not a crontab"),
+        ("0 3 * * * " + "x" * 131_072 + "\n", False, 1, "the line has 131082 characters"),
         ("SELECT 1;\n", False, 1, "neither a comment, a variable nor a job"),
     ],
 )

@@ -53,6 +53,9 @@ _INSTALLED = re.compile(
 )
 _FIELD = re.compile(r"[0-9*?~,/\-A-Za-z#]+")
 _MINUTE = re.compile(r"[0-9*~?]")
+_PERCENT = re.compile(r"\\([%\\])|%")
+_LONGEST = 131_072
+"""No program can be given more in one argument."""
 _MOST_UNREADABLE = 20
 
 
@@ -98,6 +101,12 @@ def _looks_like_job(said: str) -> bool:
 def _read(
     number: int, line: str, comments: tuple[str, ...], *, system: bool
 ) -> Variable | Entry | Unreadable:
+    if len(line) > _LONGEST:
+        return Unreadable(
+            number,
+            f"the line has {len(line)} characters; a command has at most {_LONGEST}",
+            "put it into a script",
+        )
     variable = _VARIABLE.fullmatch(line)
     if variable is not None:
         return _variable(number, variable)
@@ -161,19 +170,15 @@ def split_percent(command: str) -> Command:
 
     `\\%` is a percent sign, and to Debian's cron `\\\\` is one backslash.
     """
-    script, at, doubled = "", 0, False
-    while at < len(command):
-        pair = command[at : at + 2]
-        if pair in ("\\%", "\\\\"):
-            script += pair[1]
-            doubled = doubled or pair == "\\\\"
-            at += 2
-        elif command[at] == "%":
-            return Command(script, _input(command[at + 1 :]), doubled)
-        else:
-            script += command[at]
-            at += 1
-    return Command(script, None, doubled)
+    parts, at, doubled = [], 0, False
+    for found in _PERCENT.finditer(command):
+        parts.append(command[at : found.start()])
+        at = found.end()
+        if found[1] is None:
+            return Command("".join(parts), _input(command[at:]), doubled)
+        parts.append(found[1])
+        doubled = doubled or found[1] == "\\"
+    return Command("".join([*parts, command[at:]]), None, doubled)
 
 
 def _input(text: str) -> str:
