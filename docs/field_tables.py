@@ -44,9 +44,13 @@ def page() -> str:
             parts.append(
                 _table(job, f"A channel of payload.notifications, type {kind}", definition)
             )
-    for path in sorted((SCHEMAS / "job-types").glob("*.schema.json")):
-        schema = json.loads(path.read_text("utf-8"))
-        name = path.name.removesuffix(".schema.json")
+    types = [
+        json.loads(path.read_text("utf-8"))
+        for path in sorted((SCHEMAS / "job-types").glob("*.schema.json"))
+    ]
+    parts.append(_types(types))
+    for schema in types:
+        name = schema["x-job-type"]["name"]
         parts.append(_table(schema, f"payload.parameters of jobType {name}", schema))
     defaults = _read("defaults.schema.json")
     parts.append(_table(defaults, "_defaults.yaml", defaults))
@@ -56,6 +60,20 @@ def page() -> str:
 def _read(name: str) -> Schema:
     read: Schema = json.loads((SCHEMAS / name).read_text("utf-8"))
     return read
+
+
+def _types(schemas: list[Schema]) -> str:
+    lines = [
+        "## Job types",
+        "",
+        "| jobType | what it does | batches | dry run |",
+        "|---|---|---|---|",
+    ]
+    for schema in schemas:
+        about = schema["x-job-type"]
+        can = ["yes" if about[key] else "no" for key in ("batches", "dryRuns")]
+        lines.append(f"| `{about['name']}` | {schema['description']} | {' | '.join(can)} |")
+    return "\n".join([*lines, ""])
 
 
 def _table(root: Schema, title: str, schema: Schema) -> str:
@@ -92,6 +110,8 @@ def _type(root: Schema, field: Schema) -> str:
     kind = field.get("type")
     if kind == "object" and set(field.get("properties", ())) in ({"env"}, {"file"}):
         return "secret reference"
+    if kind == "object" and set(field.get("properties", ())) == {"repo"}:
+        return "`{repo: dir}`"
     if kind == "array":
         items = _type(root, field.get("items", {}))
         return "list of " + {"text": "texts", "secret reference": "secret references"}.get(

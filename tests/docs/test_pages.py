@@ -68,7 +68,7 @@ def names_of_fields(node: Any) -> Iterator[str]:
 def test_every_field_of_a_schema_is_named(name: str) -> None:
     fields = set(names_of_fields(json.loads((ROOT / "schemas" / name).read_text("utf-8"))))
     text = page("job-fields.md")
-    sections = {"meta", "payload", "env", "file"}
+    sections = {"meta", "payload", "env", "file", "repo"}
     assert {each for each in fields - sections if f"| `{each}` |" not in text} == set()
 
 

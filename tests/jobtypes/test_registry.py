@@ -101,6 +101,43 @@ BROKEN = {
         TYPE.format(name="bad").replace("def run", "def go"),
         "package bad-jobs, bad_jobs_types:Type: TypeError: `run` must be a method",
     ),
+    "a module that leaves the program": (
+        "raise SystemExit('not here')",
+        "package bad-jobs, bad_jobs_types:Type: SystemExit: not here",
+    ),
+    "a class that needs arguments": (
+        TYPE.format(name="bad") + "    def __init__(self, url): ...\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: "
+        "Type.__init__() missing 1 required positional argument: 'url'",
+    ),
+    "an instance": (
+        TYPE.format(name="bad") + "Type = Type()\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: expected a class, found Type",
+    ),
+    "a class that no run would find": (
+        "def make():\n    import builtins\n"
+        + "".join(f"    {line}\n" for line in TYPE.format(name="bad").splitlines())
+        + "    return Type\nType = make()\n",
+        "package bad-jobs, bad_jobs_types:Type: TypeError: "
+        "make.<locals>.Type must stand in its module, for a run to find it there",
+    ),
+    "parameters without a schema": (
+        TYPE.format(name="bad")
+        .replace("    pass", "    made: object = lambda: 1\n")
+        .replace("made: object", "made: 'typing.Callable[[], int]'")
+        .replace("from pydantic", "import typing\nfrom pydantic"),
+        "package bad-jobs, bad_jobs_types:Type: PydanticInvalidForJsonSchema: "
+        "Cannot generate a JsonSchema for core_schema.CallableSchema",
+    ),
+    "parameters whose check fails by itself": (
+        TYPE.format(name="bad")
+        .replace("import BaseModel", "import BaseModel, model_validator")
+        .replace(
+            "    pass",
+            "    @model_validator(mode='before')\n    def look(cls, value): return value['url']",
+        ),
+        "package bad-jobs, bad_jobs_types:Type: KeyError: 'url'",
+    ),
     "no word on batches": (
         TYPE.format(name="bad").replace("batches = False", ""),
         "package bad-jobs, bad_jobs_types:Type: TypeError: `batches` must be a bool",
@@ -117,11 +154,21 @@ def test_a_broken_type_disables_itself_alone(packages: Packages, case: tuple[str
     types = load_job_types()
     assert {"acme", *BUILT_IN} <= set(types.names())
     assert "bad" not in types.names()
-    assert types.broken() == {"bad": why}
+    assert list(types.broken()) == ["bad"]
+    assert types.broken()["bad"].startswith(why)
     with pytest.raises(NotFound) as caught:
         types.get("bad")
     assert caught.value.reason == "BrokenJobType"
     assert why in caught.value.message
+
+
+def test_what_a_package_prints_gets_into_no_answer(
+    packages: Packages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages.add("loud-jobs", "loud", "print('hello')\n" + TYPE.format(name="loud"))
+    assert "loud" in load_job_types().names()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
 
 
 def test_two_packages_that_claim_one_name_are_both_refused_and_named(packages: Packages) -> None:

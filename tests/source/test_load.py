@@ -8,10 +8,12 @@ import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import BaseModel, model_serializer
 
+from jobreconciler.jobtypes.base import PythonType
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.desired import Entry
 from jobreconciler.source import reader_version
@@ -420,6 +422,42 @@ def test_the_version_changes_with_the_text_of_the_code_that_reads(
     with (tmp_path / "core" / "cron_fields.py").open("a") as code:
         code.write("# other rules\n")
     assert reader_version.reader_version(load_job_types()) != LOADER.version
+
+
+class Unstorable(BaseModel):
+    """Parameters that are accepted and then cannot be written down."""
+
+    made: Any = None
+
+    @model_serializer
+    def fail(self) -> dict[str, Any]:
+        raise OSError("no")
+
+
+class OfAPlugin(PythonType):
+    name = "plugin"
+    description = "A type of a careless plugin."
+    parameters = Unstorable
+
+    def run(self, context: object) -> None: ...
+
+
+def test_a_type_whose_parameters_cannot_be_stored_spoils_its_own_files_alone() -> None:
+    class Types:
+        def names(self) -> tuple[str, ...]:
+            return ("command", "plugin")
+
+        def get(self, name: str) -> object:
+            return OfAPlugin() if name == "plugin" else load_job_types().get(name)
+
+    texts = {"a": VALID, "b": "meta: {id: b}\npayload: {jobType: plugin}\n"}
+    entries = [Entry(f"jobs.d/{name}.yaml", name) for name in texts]
+    loader = YamlLoader(Types())  # type: ignore[arg-type]
+    good, bad = loader.load(entries, {name: text.encode() for name, text in texts.items()}, None)
+
+    assert good.job is not None
+    assert bad.job is None
+    assert [problem.code for problem in bad.problems] == ["broken_job_type"]
 
 
 def test_an_invalid_file_that_disables_its_job_says_that_the_job_goes_on() -> None:

@@ -12,14 +12,19 @@ import signal
 import sys
 import time
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
+
+from jobreconciler.errors import JobReconcilerError, Transient
 
 REPORT_FD = 3
 _TRACEBACK_FRAMES = 12
 _PROGRESS_INTERVAL = 0.1
 CANCELLED_CODE = 143
 """128 + SIGTERM: what a shell reports for a child that TERM ended."""
+WORTH_ANOTHER_TRY = 75
+"""EX_TEMPFAIL, for a Transient error: `retry.onExitCodes: [75]` picks it out."""
 
 
 class Cancelled(BaseException):
@@ -91,7 +96,7 @@ def run(payload: dict[str, Any], report: int) -> int:
     context: RunnerContext | None = None
     try:
         module, _, name = payload["jobType"].partition(":")
-        job_type = getattr(importlib.import_module(module), name)()
+        job_type = reduce(getattr, name.split("."), importlib.import_module(module))()  # type: ignore[operator]
         parameters = job_type.parameters.model_validate(payload["parameters"])
         context = RunnerContext(payload, parameters, report)
         signal.signal(signal.SIGTERM, context.on_term)
@@ -103,6 +108,9 @@ def run(payload: dict[str, Any], report: int) -> int:
         return CANCELLED_CODE
     except SystemExit as error:
         return _exit_code(error)
+    except JobReconcilerError as error:
+        _tell_sentence(error, report)
+        return WORTH_ANOTHER_TRY if isinstance(error, Transient) else 1
     except BaseException as error:
         _tell_failure(error, report)
         return 1
@@ -131,11 +139,18 @@ def _tell_failure(error: BaseException, report: int) -> None:
         sys.stderr.writelines(traceback.format_list(theirs[-_TRACEBACK_FRAMES:]))
     text = "".join(traceback.format_exception_only(error)).strip()
     sys.stderr.write(f"{text}\n")
-    hint = getattr(error, "hint", "")
-    if hint:
-        sys.stderr.write(f"{hint}\n")
     name = type(error).__name__
-    own_error = hasattr(error, "hint") and hasattr(error, "reason")
-    message = str(error) if own_error else f"{name}: {error}" if str(error) else name
+    _tell_error(f"{name}: {error}" if str(error) else name, report)
+
+
+def _tell_sentence(error: JobReconcilerError, report: int) -> None:
+    """What was raised on purpose says what is wrong; where it was raised helps nobody."""
+    sys.stderr.write(f"{error.message}\n")
+    if error.hint:
+        sys.stderr.write(f"{error.hint}\n")
+    _tell_error(error.message, report)
+
+
+def _tell_error(message: str, report: int) -> None:
     line = json.dumps({"error": " ".join(message.split())}) + "\n"
     os.write(report, line.encode())

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from jobreconciler.model.strict import (
     ENV_PATTERN,
+    PATH_PATTERN,
+    TREE_PATH_PATTERN,
     DistinctItems,
     Items,
     SecretReference,
@@ -24,6 +26,24 @@ Argument = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=131_072)]
 VariableName = Annotated[str, Field(pattern=ENV_PATTERN, max_length=256)]
 Environment = dict[VariableName, Argument | SecretReference]
 ExitCode = Annotated[Whole, Field(ge=0, le=255)]
+
+
+class RepositoryDirectory(StrictModel):
+    """A directory of the repository's own tree, as the run's commit holds it."""
+
+    repo: str = Field(
+        pattern=TREE_PATH_PATTERN,
+        max_length=1024,
+        description="Directory of the repository, `.` for its top. The tree is read-only, and "
+        "that of the commit which is applied when the run is queued.",
+        examples=["scripts", "."],
+    )
+
+
+WorkingDirectory = (
+    Annotated[str, Field(pattern=PATH_PATTERN, max_length=4096)] | RepositoryDirectory
+)
+"""An absolute path, or `{repo: dir}`. For the parameter `cwd`, where no other name will do."""
 
 _EXACTLY_ONE = {
     "oneOf": [
@@ -43,6 +63,7 @@ class CommandParameters(StrictModel, json_schema_extra=_EXACTLY_ONE):
     )
     shell: Annotated[Argument, Field(min_length=1)] | None = Field(
         default=None,
+        json_schema_extra={"contentMediaType": "text/x-shellscript"},
         description="A script for `/bin/sh -c`, for pipes and the like.",
         examples=["df -h | grep -v tmpfs"],
     )
@@ -58,11 +79,11 @@ class CommandParameters(StrictModel, json_schema_extra=_EXACTLY_ONE):
         description="Exit codes that mean success.",
         examples=[[0, 24]],
     )
-    cwd: Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)] | None = Field(
+    cwd: WorkingDirectory | None = Field(
         default=None,
-        description="Absolute path of the directory to start in; the home directory of the "
-        "daemon's user where it is left out.",
-        examples=["/srv/reports"],
+        description="Directory to start in: an absolute path, or `{repo: dir}` for a directory of "
+        "the repository itself; the home directory of the daemon's user where it is left out.",
+        examples=["/srv/reports", {"repo": "scripts"}],
     )
 
     @model_validator(mode="after")
@@ -90,12 +111,18 @@ class CommandJob:
         return ExecSpec(
             argv=parameters.argv or ("/bin/sh", "-c", parameters.shell or ""),
             env={name: _plain(value) for name, value in parameters.env.items()},
-            cwd=parameters.cwd,
+            cwd=cwd_of(parameters),
             success_exit_codes=parameters.success_exit_codes,
         )
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         raise NotImplementedError("a command runs as a program of its own")
+
+
+def cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
+    """Where a run is to start, of any type's parameters: they may have a `cwd`."""
+    cwd = getattr(parameters, "cwd", None)
+    return cwd.model_dump() if isinstance(cwd, RepositoryDirectory) else cwd
 
 
 def _plain(value: Any) -> str | Mapping[str, str]:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jobreconciler.errors import Invalid
-from jobreconciler.jobtypes.command import Environment
+from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.command import Environment, WorkingDirectory
 from jobreconciler.model.strict import StrictModel
 from jobreconciler.ports import JobContext
 
@@ -39,6 +40,12 @@ class PythonParameters(StrictModel):  # type: ignore[no-redef]  # the mypy plugi
         description="Variables for the function's process: literal text, or a secret by reference.",
         examples=[{"REPORT_DB_PASSWORD": {"file": "report-db-password"}}],
     )
+    cwd: WorkingDirectory | None = Field(
+        default=None,
+        description="Directory to start in: an absolute path, or `{repo: dir}` for a directory of "
+        "the repository itself. Nothing is imported from there.",
+        examples=["/srv/reports", {"repo": "queries"}],
+    )
     isolation: Literal["worker", "fork"] = Field(
         default="worker",
         description="`worker` runs in a warm process that is used again, so that module state "
@@ -47,7 +54,7 @@ class PythonParameters(StrictModel):  # type: ignore[no-redef]  # the mypy plugi
     )
 
 
-class PythonJob:
+class PythonJob(PythonType):
     """Calls a Python function in a child process."""
 
     name = "python"
@@ -55,9 +62,6 @@ class PythonJob:
     batches = True
     dry_runs = True
     parameters: type[BaseModel] = PythonParameters
-
-    def program(self, parameters: BaseModel) -> None:  # noqa: ARG002 - the protocol's shape
-        return None
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         """Calls the entry point. Its result must be a dict or None, else Invalid is raised."""

@@ -7,13 +7,15 @@ nor loads any plugin. A broken plugin disables its own type and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from jobreconciler.errors import NotFound
 
@@ -72,11 +74,13 @@ class Registry:
 
     def _load(self, name: str, plugin: EntryPoint) -> None:
         try:
-            self._types[name] = _checked(name, plugin.load())
-        except Exception as error:
-            self._broken[name] = (
-                f"{_origin(plugin)}, {plugin.value}: {type(error).__name__}: {error}"
-            )
+            # What it prints must not get into an answer that a program reads.
+            with contextlib.redirect_stdout(sys.stderr):
+                self._types[name] = _of_plugin(name, plugin.load())
+        except (Exception, SystemExit) as error:
+            said = " ".join(str(error).split())[:500]
+            why = f"{type(error).__name__}: {said}"
+            self._broken[name] = f"{_origin(plugin)}, {plugin.value}: {why}"
 
     def _discovered(self) -> dict[str, EntryPoint]:
         if self._plugins is None:
@@ -138,9 +142,26 @@ def _built_in(value: str) -> JobType:
     return _checked(None, getattr(importlib.import_module(module), attribute))
 
 
+def _of_plugin(name: str, candidate: Any) -> JobType:
+    """As `_checked`, and also that everything which is made of a type can be made of this one."""
+    job_type = _checked(name, candidate)
+    kind = type(job_type)
+    found: Any = importlib.import_module(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not kind:
+        raise TypeError(f"{kind.__qualname__} must stand in its module, for a run to find it there")
+    job_type.parameters.model_json_schema(by_alias=True)
+    with contextlib.suppress(ValidationError):
+        job_type.parameters.model_validate({})
+    return job_type
+
+
 def _checked(name: str | None, candidate: Any) -> JobType:
     """An instance of a job-type class, or a TypeError that names what it lacks."""
-    job_type = candidate() if isinstance(candidate, type) else candidate
+    if not isinstance(candidate, type):
+        raise TypeError(f"expected a class, found {type(candidate).__name__}")
+    job_type = candidate()
     own_name = getattr(job_type, "name", None)
     if not isinstance(own_name, str) or not _NAME.fullmatch(own_name):
         raise TypeError(f"`name` must be lower-case letters, digits and dashes, not {own_name!r}")

@@ -34,6 +34,11 @@ TEXT_PATTERN = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SECRET_FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
 EMAIL_PATTERN = r"^[!-?A-~]+@[!-?A-~]+$"
+PATH_PATTERN = r"^/[^\x00]*$"
+TREE_PATH_PATTERN = (
+    r"^(\.|([^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*|\.[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*)"
+    r"(/([^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*|\.[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*))*)$"
+)
 DURATION_PATTERN = r"^(?=.)([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
 
 PATTERN_MEANINGS: dict[str, str] = {
@@ -45,6 +50,8 @@ PATTERN_MEANINGS: dict[str, str] = {
     ENV_PATTERN: "the name of an environment variable, such as OPS_SLACK_URL",
     SECRET_FILE_PATTERN: "a relative path below the secrets directory, such as ops/slack-url",
     EMAIL_PATTERN: "an e-mail address, such as ops@example.org",
+    PATH_PATTERN: "an absolute path, such as /srv/reports",
+    TREE_PATH_PATTERN: "a directory of the repository, such as scripts/reports, or . for its top",
 }
 """What each pattern above means, in words an error message can use."""
 

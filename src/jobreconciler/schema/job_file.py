@@ -56,6 +56,12 @@ def parameters_schema(job_type: JobType) -> Schema:
         "title": f"Parameters of {job_type.name}",
         **schema,
         "description": job_type.description,
+        # For those who read the schema only, such as the page of fields.
+        "x-job-type": {
+            "name": job_type.name,
+            "batches": job_type.batches,
+            "dryRuns": job_type.dry_runs,
+        },
     }
 
 

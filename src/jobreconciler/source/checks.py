@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from jobreconciler.core.cron_refusals import InvalidSchedule
 from jobreconciler.core.cron_slots import parse
@@ -30,10 +30,10 @@ _BATCH_SIZE = "limits.batchSize"
 
 @dataclass(slots=True)
 class Checked:
-    """The models, where the data fits them, and every mistake found."""
+    """The model, where the data fits it, the parameters as they are stored, every mistake found."""
 
     config: JobConfig | None = None
-    parameters: BaseModel | None = None
+    parameters: dict[str, Any] | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -60,8 +60,13 @@ class TypeLookup:
         return found
 
 
-def check(data: dict[str, Any], job_type: JobType | NotFound | None) -> Checked:
-    """Hold a merged job file against its models and every rule that one file alone can break."""
+def check(
+    data: dict[str, Any], job_type: JobType | NotFound | None, *, keep: bool = True
+) -> Checked:
+    """Hold a merged job file against its models and every rule that one file alone can break.
+
+    Without `keep` nobody is going to store the parameters: they are left empty.
+    """
     checked = Checked()
     try:
         checked.config = JobConfig.model_validate(data)
@@ -75,7 +80,7 @@ def check(data: dict[str, Any], job_type: JobType | NotFound | None) -> Checked:
             checked.findings.append(_unknown_type(job_type))
         elif job_type is not None:
             checked.findings += _fit_of_type(payload, job_type)
-            _parameters(checked, payload, job_type)
+            _parameters(checked, payload, job_type, keep)
     return checked
 
 
@@ -182,13 +187,16 @@ def allowed_parameters(job_type: JobType) -> tuple[str, ...] | None:
     return (*sorted(fields_of(job_type.parameters)), *batch)
 
 
-def _parameters(checked: Checked, payload: dict[str, Any], job_type: JobType) -> None:
+def _parameters(checked: Checked, payload: dict[str, Any], job_type: JobType, keep: bool) -> None:
     given = payload.get("parameters", {})
     if not isinstance(given, dict):
         return
     path = ("payload", "parameters")
     try:
-        checked.parameters = job_type.parameters.model_validate(given)
+        model = job_type.parameters.model_validate(given)
+        checked.parameters = (
+            model.model_dump(mode="json", by_alias=True, exclude_none=True) if keep else {}
+        )
     except ValidationError as error:
         checked.findings += findings_of(error, job_type.parameters, given, path)
     except Exception as error:

@@ -164,7 +164,8 @@ class YamlLoader:
     ) -> Checked:
         job_type = self.types.of(value)
         batches = getattr(job_type, "batches", False)
-        return check(merged(value, base.values, batches=batches, has_null=has_null), job_type)
+        whole = merged(value, base.values, batches=batches, has_null=has_null)
+        return check(whole, job_type, keep=self.configs)
 
     def _file_with_places(self, entry: Entry, data: bytes, base: _DefaultsFile) -> DesiredFile:
         located = read_located(data)
@@ -198,9 +199,7 @@ class YamlLoader:
         text = digest = ""
         if self.configs:
             whole = config.model_dump(by_alias=True, exclude_none=True)
-            whole["payload"]["parameters"] = parameters.model_dump(
-                mode="json", by_alias=True, exclude_none=True
-            )
+            whole["payload"]["parameters"] = parameters
             text = _TEXT.encode(whole)
             digest = hashlib.sha256(text.encode()).hexdigest()
         meta, payload = config.meta, config.payload

@@ -96,10 +96,15 @@ def _kind(field: dict[str, Any]) -> str:
 
 
 def _json(job_type: JobType) -> dict[str, Any]:
+    """`parameters` is the type's JSON Schema, as committed; `form` what an editor shows of it."""
+    from jobreconciler.schema import form_fields, parameters_schema
+
+    schema = parameters_schema(job_type)
     return {
         "name": job_type.name,
         "description": job_type.description,
         "batches": job_type.batches,
         "dryRuns": job_type.dry_runs,
-        "parameters": job_type.parameters.model_json_schema(by_alias=True),
+        "parameters": schema,
+        "form": form_fields(schema),
     }
