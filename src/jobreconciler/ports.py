@@ -147,10 +147,16 @@ class Loader(Protocol):
 
 
 class JobContext(Protocol):
-    """What a job type's `run` is given, inside the child process."""
+    """What a job type's `run` is given, inside the child process.
+
+    `timeout_seconds` is the run's limits.timeoutSeconds. `networks` are the private ones that
+    the daemon lets jobs of type `http` reach.
+    """
 
     parameters: BaseModel
     batch_size: int | None
+    timeout_seconds: int
+    networks: tuple[str, ...]
     dry_run: bool
     execution_id: str
     attempt: int

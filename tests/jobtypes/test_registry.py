@@ -74,6 +74,17 @@ def test_the_built_in_types_need_no_installed_package() -> None:
     assert done.stdout == "['command', 'python']\n", "and asking for them scans no packages"
 
 
+def test_knowing_every_type_loads_nothing_that_only_a_run_needs() -> None:
+    needed = ("sqlalchemy", "psycopg", "http.client", "ssl", "asyncio", "subprocess")
+    code = (
+        "import sys\nfrom jobreconciler.jobtypes.registry import load_job_types\n"
+        "load_job_types().names()\n"
+        f"print([name for name in {needed!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_package_adds_a_type(packages: Packages) -> None:
     packages.add("acme-jobs", "acme", TYPE.format(name="acme"))
     types = load_job_types()

@@ -102,6 +102,25 @@ JOBS: list[dict[str, Any]] = [
         },
     },
     {"meta": {"id": "a"}, "payload": {"jobType": "command", "parameters": {"shell": "true"}}},
+    {
+        "meta": {"id": "b"},
+        "payload": {
+            "jobType": "command",
+            "parameters": {"argv": ["/bin/true"], "cwd": {"repo": "scripts/x"}},
+        },
+    },
+    {
+        "meta": {"id": "purge"},
+        "payload": {
+            "jobType": "sql",
+            "manual": {"allowParameters": ["statements"]},
+            "parameters": {
+                "database": {"env": "DB"},
+                "statements": ["DELETE FROM a", "SELECT 1"],
+                "statementTimeoutSeconds": 5,
+            },
+        },
+    },
 ]
 
 DEFAULTS: dict[str, Any] = {
@@ -164,6 +183,15 @@ words = st.sampled_from(
         "queue",
         "true",
         "5",
+        "sql",
+        "repo",
+        "a/../b",
+        "a/b/",
+        "..",
+        "/srv",
+        ".git",
+        "commit",
+        "-- x\nBEGIN",
     ]
 )
 numbers = st.sampled_from(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -40,8 +40,14 @@ def build(
     secrets: SecretValues,
     directory: str,
     environ: Mapping[str, str],
+    *,
+    networks: Sequence[str] = (),
+    tree: str | None = None,
 ) -> dict[str, Any]:
-    """The request for one attempt. Raises Invalid where the launch cannot be carried out."""
+    """The request for one attempt. Raises Invalid where the launch cannot be carried out.
+
+    `tree` is the directory that `cwd: {repo: dir}` means, where the launch has one.
+    """
     if launch.dry_run and not job_type.dry_runs:
         raise Invalid(
             f"jobs of type {job_type.name!r} cannot run dry",
@@ -49,16 +55,17 @@ def build(
             hint="start it without a dry run, or not at all",
         )
     parameters = _validated(job_type, launch.parameters)
-    spec = job_type.program(parameters)
     values: list[str] = []
     spec = job_type.program(parameters)
     if spec is not None:
-        environment = _environment(launch, spec, secrets, environ, values)
-        return {**_limited(launch, directory, spec, environ, values), "env": environment}
+        request = _limited(launch, directory, spec, _cwd(spec, environ, tree))
+        request["env"] = _environment(launch, spec, secrets, environ, values)
+        request["secrets"] = secret_values.to_mask(values)
+        return request
     found = _secrets_of(parameters, secrets)
     values += found.values()
-    spec = ExecSpec(argv=("python",))
-    request = _limited(launch, directory, spec, environ, values)
+    spec = ExecSpec(argv=("python",), cwd=_cwd_of(parameters))
+    request = _limited(launch, directory, spec, _cwd(spec, environ, tree))
     isolated = getattr(parameters, "isolation", "worker") != "worker"
     request["reuse"] = not isolated and not request["memoryBytes"]
     request["worker"] = encoded(
@@ -67,9 +74,10 @@ def build(
             "cwd": request["cwd"],
             "memoryBytes": request["memoryBytes"],
             "reuse": request["reuse"],
-            "payload": _payload(launch, job_type, found),
+            "payload": _payload(launch, job_type, found, networks),
         }
     ).decode()
+    request["secrets"] = secret_values.to_mask(values)
     return request
 
 
@@ -77,8 +85,7 @@ def _limited(
     launch: Launch,
     directory: str,
     spec: ExecSpec,
-    environ: Mapping[str, str],
-    values: list[str],
+    cwd: str,
 ) -> dict[str, Any]:
     """What the supervisor itself goes by, whatever kind of job it is."""
     limits = launch.config.get("payload", {}).get("limits", {})
@@ -86,13 +93,12 @@ def _limited(
         "directory": directory,
         "bootId": _boot_id(),
         "argv": list(spec.argv),
-        "cwd": _cwd(spec, environ),
+        "cwd": cwd,
         "successExitCodes": list(spec.success_exit_codes),
         "timeoutSeconds": limits.get("timeoutSeconds", 3600),
         "killGraceSeconds": limits.get("killGraceSeconds", 10),
         "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
         "memoryBytes": _bytes(limits.get("memoryMiB")),
-        "secrets": values,
         "worker": None,
     }
 
@@ -124,7 +130,9 @@ def _secrets_of(parameters: BaseModel, secrets: SecretValues) -> dict[str, str]:
     }
 
 
-def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> dict[str, Any]:
+def _payload(
+    launch: Launch, job_type: JobType, secrets: Mapping[str, str], networks: Sequence[str]
+) -> dict[str, Any]:
     """What its runner reads (see runner.py)."""
     limits = launch.config.get("payload", {}).get("limits", {})
     kind = type(job_type)
@@ -134,6 +142,8 @@ def _payload(launch: Launch, job_type: JobType, secrets: Mapping[str, str]) -> d
         "parameters": launch.parameters,
         "secrets": secrets,
         "batchSize": limits.get("batchSize"),
+        "timeoutSeconds": limits.get("timeoutSeconds", 3600),
+        "networks": list(networks),
         "dryRun": launch.dry_run,
         "executionId": launch.execution_id,
         "attempt": launch.attempt,
@@ -175,14 +185,22 @@ def _environment(
     }
 
 
-def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str:
+def _cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
+    """Where a Python job is to start: any type's parameters may have a `cwd`."""
+    cwd = getattr(parameters, "cwd", None)
+    return cwd.model_dump() if isinstance(cwd, BaseModel) else cwd
+
+
+def _cwd(spec: ExecSpec, environ: Mapping[str, str], tree: str | None) -> str:
     if isinstance(spec.cwd, str):
         return spec.cwd
     if spec.cwd is not None:
-        raise Invalid(
-            "a working directory must be a path; the repository's tree is not exported",
-            reason="InvalidParameters",
-        )
+        if tree is None:
+            raise Invalid(
+                "only the parameter `cwd` can name a directory of the repository",
+                reason="InvalidParameters",
+            )
+        return tree
     return _existing(_home(environ))
 
 

@@ -37,6 +37,8 @@ class RunnerContext:
     def __init__(self, payload: dict[str, Any], parameters: Any, report: int) -> None:
         self.parameters = parameters
         self.batch_size: int | None = payload["batchSize"]
+        self.timeout_seconds: int = payload["timeoutSeconds"]
+        self.networks: tuple[str, ...] = tuple(payload["networks"])
         self.dry_run: bool = payload["dryRun"]
         self.execution_id: str = payload["executionId"]
         self.attempt: int = payload["attempt"]

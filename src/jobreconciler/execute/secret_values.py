@@ -6,9 +6,11 @@ daemon's secrets directory. No value ever appears in an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import BaseModel
 
@@ -64,6 +66,19 @@ class SecretValues:
             return path.read_text("utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, ValueError):
             return None
+
+
+def to_mask(values: Iterable[str]) -> list[str]:
+    """The values, and the password in each that is a URL: drivers print it on its own."""
+    found: dict[str, None] = {}
+    for value in values:
+        found[value] = None
+        _, scheme, rest = value.partition("://")
+        authority = re.split(r"[/?#\s]", rest, maxsplit=1)[0] if scheme else ""
+        password = authority.rpartition("@")[0].partition(":")[2]
+        if password:
+            found |= {password: None, unquote(password): None}
+    return list(found)
 
 
 def key(reference: Mapping[str, Any]) -> str:

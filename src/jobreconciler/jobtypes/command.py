@@ -111,18 +111,12 @@ class CommandJob:
         return ExecSpec(
             argv=parameters.argv or ("/bin/sh", "-c", parameters.shell or ""),
             env={name: _plain(value) for name, value in parameters.env.items()},
-            cwd=cwd_of(parameters),
+            cwd=None if parameters.cwd is None else _plain(parameters.cwd),
             success_exit_codes=parameters.success_exit_codes,
         )
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         raise NotImplementedError("a command runs as a program of its own")
-
-
-def cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
-    """Where a run is to start, of any type's parameters: they may have a `cwd`."""
-    cwd = getattr(parameters, "cwd", None)
-    return cwd.model_dump() if isinstance(cwd, RepositoryDirectory) else cwd
 
 
 def _plain(value: Any) -> str | Mapping[str, str]:

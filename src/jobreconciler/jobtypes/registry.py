@@ -26,6 +26,7 @@ GROUP = "jobreconciler.job_types"
 BUILT_IN: Mapping[str, str] = {
     "command": "jobreconciler.jobtypes.command:CommandJob",
     "python": "jobreconciler.jobtypes.python:PythonJob",
+    "sql": "jobreconciler.jobtypes.sql:SqlJob",
 }
 """Always present, also where the package runs from a source tree without being installed."""
 
