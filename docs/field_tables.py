@@ -39,7 +39,7 @@ def page() -> str:
         if name != "parameters" and inner.get("properties"):
             parts.append(_table(job, f"payload.{name}", inner))
     for definition in job["$defs"].values():
-        kind = definition["properties"].get("type", {}).get("const")
+        kind = definition.get("properties", {}).get("type", {}).get("const")
         if kind and kind != "job-config":
             parts.append(
                 _table(job, f"A channel of payload.notifications, type {kind}", definition)

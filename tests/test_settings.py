@@ -181,3 +181,27 @@ def test_pydantic_settings_is_imported_only_when_it_has_something_to_read() -> N
         env={"PYTHONPATH": str(SOURCE)},
     )
     assert done.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "found"),
+    [
+        ("", {}, ()),
+        ("", {"JOBRECONCILER_ALLOW_HTTP_NETWORKS": "127.0.0.1, 10.20.0.0/16"},
+         ("127.0.0.1", "10.20.0.0/16")),
+        ('allow-http-networks = ["::1", "fd12::/16"]', {}, ("::1", "fd12::/16")),
+        ('allow-http-networks = "::1"', {}, ("::1",)),
+    ],
+)  # fmt: skip
+def test_networks_for_http_jobs_are_a_list_or_a_text(
+    file: str, environ: dict[str, str], found: tuple[str, ...]
+) -> None:
+    Path("jobreconciler.toml").write_text(file, encoding="utf-8")
+    assert load_settings({}, environ=environ).http_networks == found
+
+
+@pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/8", "10.0.0.0/40"])
+def test_what_is_no_network_is_refused(wrong: str) -> None:
+    said = refused({"allow_http_networks": wrong})
+    assert said.startswith("--allow-http-networks: ")
+    assert "write 127.0.0.1 or 10.20.0.0/16" in said

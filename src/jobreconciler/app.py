@@ -129,6 +129,7 @@ def make_executor(
         secrets_dir=settings.secrets_dir,
         environ=os.environ,
         on_error=on_error,
+        networks=settings.http_networks,
     )
 
 

@@ -70,6 +70,22 @@ def _jobs_dir(value: Any) -> Any:
     return "/".join(parts)
 
 
+def _networks(value: Any) -> Any:
+    """Networks as they are in a file (a list) or in a variable (with commas), as one text."""
+    from ipaddress import ip_network
+
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        raise ValueError(f"{value!r} is no list of networks such as 127.0.0.1,10.20.0.0/16")
+    found = [str(part).strip() for part in parts if str(part).strip()]
+    for part in found:
+        try:
+            ip_network(part)
+        except ValueError as error:
+            raise ValueError(f"{error}; write 127.0.0.1 or 10.20.0.0/16") from None
+    return ",".join(found)
+
+
 def _default_max_running() -> int:
     """Two for every core this process may use, not every core of the machine."""
     if hasattr(os, "sched_getaffinity"):
@@ -106,6 +122,7 @@ class Settings(BaseModel):
     instance: str = Field(default_factory=_host_name, min_length=1, max_length=255)
     drain: bool = Field(default_factory=lambda: os.getpid() == 1)
     secrets_dir: Path | None = None
+    allow_http_networks: Annotated[str, BeforeValidator(_networks)] = ""
     smtp_url: str | None = Field(default=None, repr=False)
     keep_executions: Annotated[int, BeforeValidator(_seconds), Field(ge=0)] = 30 * 86_400
     keep_executions_per_job: int = Field(default=20, ge=1)
@@ -122,6 +139,11 @@ class Settings(BaseModel):
     @property
     def listen_port(self) -> int:
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def http_networks(self) -> tuple[str, ...]:
+        """Private networks that jobs of type `http` may reach."""
+        return tuple(filter(None, self.allow_http_networks.split(",")))
 
     @property
     def database_path(self) -> Path:

@@ -48,6 +48,7 @@ class Arena:
         secrets_dir: Path | None = None,
         environ: Mapping[str, str] = ENVIRON,
         drain: bool = False,
+        networks: tuple[str, ...] = (),
     ) -> AsyncIterator[LocalExecutor]:
         executor = LocalExecutor(
             self.state_dir,
@@ -56,6 +57,7 @@ class Arena:
             secrets_dir=secrets_dir,
             environ=environ,
             on_error=lambda what, error: self.errors.append((what, error)),
+            networks=networks,
         )
         try:
             yield executor
@@ -97,7 +99,8 @@ class Arena:
 
     def once(self, parameters: dict[str, Any], **kw: Any) -> Outcome:
         """One run in an executor of its own."""
-        options = {key: kw.pop(key) for key in ("secrets_dir", "environ") if key in kw}
+        names = ("secrets_dir", "environ", "networks")
+        options = {key: kw.pop(key) for key in names if key in kw}
 
         async def one() -> Outcome:
             async with self.executor(**options) as executor:

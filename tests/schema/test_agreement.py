@@ -121,6 +121,23 @@ JOBS: list[dict[str, Any]] = [
             },
         },
     },
+    {
+        "meta": {"id": "ping"},
+        "payload": {
+            "jobType": "http",
+            "parameters": {
+                "method": "POST",
+                "url": "https://example.org/a?b",
+                "headers": {"Accept": "text/plain", "X-Key": {"env": "KEY"}},
+                "bearerToken": {"file": "token"},
+                "json": {"a": [1]},
+                "expectedStatus": [200, 404],
+                "maxRedirects": 2,
+                "maxResponseKiB": 64,
+                "caFile": "/etc/ca.pem",
+            },
+        },
+    },
 ]
 
 DEFAULTS: dict[str, Any] = {
@@ -192,6 +209,13 @@ words = st.sampled_from(
         ".git",
         "commit",
         "-- x\nBEGIN",
+        "http",
+        "json",
+        "body",
+        "Host",
+        "http://a/",
+        "http://a@b/",
+        "https://[::1]:80",
     ]
 )
 numbers = st.sampled_from(

@@ -39,6 +39,7 @@ FLAGS: Mapping[str, tuple[str, str]] = {
     "instance": ("NAME", "This daemon's name in records (the host's name)."),
     "drain": ("", "On SIGTERM wait for running jobs."),
     "secrets_dir": ("DIR", "Where {file: name} secrets lie."),
+    "allow_http_networks": ("NETWORKS", "Private networks that http jobs may reach (none)."),
     "smtp_url": ("URL", "Mail server for notifications; JOBRECONCILER_SMTP_URL is safer."),
     "keep_executions": ("DURATION", "How long ended executions are kept (30d)."),
     "keep_executions_per_job": ("N", "How many of each job's last are kept in any case (20)."),

@@ -57,7 +57,8 @@ class LocalExecutor:
     """The `Executor` for one machine.
 
     `environ` is where `{env: NAME}` secrets and PATH, HOME, LANG and TZ come from; `on_error`
-    hears of failures that concern no single caller.
+    hears of failures that concern no single caller; `networks` are private ones that `http` jobs
+    may reach.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class LocalExecutor:
         secrets_dir: Path | None,
         environ: Mapping[str, str],
         on_error: Callable[[str, BaseException], None],
+        networks: Sequence[str] = (),
     ) -> None:
+        self._networks = networks
         self._state_dir = state_dir.absolute()
         self._job_types = job_types
         self._clock = clock
@@ -99,7 +102,9 @@ class LocalExecutor:
         """
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
-        wanted = request.build(launch, job_type, self._secrets, directory, self._environ)
+        wanted = request.build(
+            launch, job_type, self._secrets, directory, self._environ, self._networks
+        )
         run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
             if self._closing:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUP = "jobreconciler.job_types"
 BUILT_IN: Mapping[str, str] = {
     "command": "jobreconciler.jobtypes.command:CommandJob",
+    "http": "jobreconciler.jobtypes.http:HttpJob",
     "python": "jobreconciler.jobtypes.python:PythonJob",
     "sql": "jobreconciler.jobtypes.sql:SqlJob",
 }

@@ -5,6 +5,7 @@ Checking a job file loads this module, so whatever talks to a database is import
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -12,7 +13,7 @@ from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from jobreconciler.jobtypes.base import PythonType
-from jobreconciler.jobtypes.sql_words import ENDS_A_TRANSACTION, ends_a_transaction
+from jobreconciler.jobtypes.patterns import ENDS_A_TRANSACTION
 from jobreconciler.model.strict import Items, SecretReference, StrictModel, Whole
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def _without_transaction(statement: str) -> str:
     """Refuses what would end the one transaction, or begin another."""
-    if ends_a_transaction(statement):
+    if re.match(ENDS_A_TRANSACTION, statement):
         raise PydanticCustomError(
             "transaction_control",
             "all statements are one transaction, which the program begins and ends itself: "

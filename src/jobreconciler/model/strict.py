@@ -39,6 +39,12 @@ TREE_PATH_PATTERN = (
     r"^(\.|([^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*|\.[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*)"
     r"(/([^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*|\.[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]*))*)$"
 )
+URL_PATTERN = (
+    r"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\])(:[0-9]{1,5})?"
+    r"([/?][!-~]*)?$"
+)
+HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+HEADER_VALUE_PATTERN = r"^[\t -~]*$"
 DURATION_PATTERN = r"^(?=.)([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
 
 PATTERN_MEANINGS: dict[str, str] = {
@@ -50,6 +56,9 @@ PATTERN_MEANINGS: dict[str, str] = {
     ENV_PATTERN: "the name of an environment variable, such as OPS_SLACK_URL",
     SECRET_FILE_PATTERN: "a relative path below the secrets directory, such as ops/slack-url",
     EMAIL_PATTERN: "an e-mail address, such as ops@example.org",
+    URL_PATTERN: "an http:// or https:// address in ASCII, without user name and password",
+    HEADER_PATTERN: "the name of a header, such as X-Api-Key",
+    HEADER_VALUE_PATTERN: "one line of printable ASCII",
     PATH_PATTERN: "an absolute path, such as /srv/reports",
     TREE_PATH_PATTERN: "a directory of the repository, such as scripts/reports, or . for its top",
 }
