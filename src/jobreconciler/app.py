@@ -22,7 +22,7 @@ from jobreconciler.loops.reconcile import PassResult, Reconciler
 from jobreconciler.loops.selection import Selection, read_files, select
 from jobreconciler.loops.verdicts import ReconcileOptions
 from jobreconciler.model.change import Plan
-from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Sender, Source
+from jobreconciler.ports import Clock, JobTypes, Loader, Observer, Sender, Source, Trees
 from jobreconciler.settings import Settings
 from jobreconciler.source import provenance
 from jobreconciler.source.child_loader import ChildLoader
@@ -78,6 +78,17 @@ def _unobserved(_operation: str, _result: str) -> None:
     """One-shot commands keep no metrics."""
 
 
+def make_trees(settings: Settings) -> Trees:
+    """The repository's own files, for runs that start among them. Opens nothing yet."""
+    from jobreconciler.source.export import TreeExport, WorkTree
+
+    if settings.working_tree:
+        from jobreconciler.source.working_tree import local_work_tree
+
+        return WorkTree(lambda: local_work_tree(settings.repo))
+    return TreeExport(settings.repo, settings.state_dir)
+
+
 def make_loader(job_types: JobTypes | None = None) -> Loader:
     return YamlLoader(job_types if job_types is not None else load_job_types())
 
@@ -119,6 +130,7 @@ def make_executor(
     job_types: JobTypes,
     clock: Clock,
     on_error: Callable[[str, BaseException], None],
+    trees: Trees | None = None,
 ) -> LocalExecutor:
     from jobreconciler.execute.local import LocalExecutor
 
@@ -130,6 +142,7 @@ def make_executor(
         environ=os.environ,
         on_error=on_error,
         networks=settings.http_networks,
+        trees=trees,
     )
 
 

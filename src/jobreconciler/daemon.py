@@ -23,6 +23,7 @@ from jobreconciler.app import (
     make_retention,
     make_sender,
     make_source,
+    make_trees,
     open_store,
     with_children,
 )
@@ -39,6 +40,7 @@ from jobreconciler.loops.retention import RetentionLoop
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.supervise import Supervisor
+from jobreconciler.loops.trees import TreesLoop
 from jobreconciler.loops.triggers import Triggers
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Execution, Trigger
@@ -75,7 +77,10 @@ class Daemon:
         self.store = open_store(settings, on_death=self._store_died)
         log.info("store_open")
         self.source = make_source(settings, self.metrics.git_operation)
-        self.executor = make_executor(settings, self.job_types, self.clock, self._executor_failed)
+        self.trees = make_trees(settings)
+        self.executor = make_executor(
+            settings, self.job_types, self.clock, self._executor_failed, self.trees
+        )
         self.reconciler = make_reconciler(
             settings,
             self.source,
@@ -97,6 +102,8 @@ class Daemon:
         self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics, self.stops)
         self.dependencies = Dependencies(self.store, self.worker, self.metrics)
         self.worker.on_ended = self.dependencies.ended
+        self.worker.tree_revision = self.reconciler.tree_revision
+        self.tree_sweeps = TreesLoop(self.trees, self.store, self.reconciler.tree_revisions)
         self.triggers = Triggers(
             self.store, self.worker, self.clock, self.job_types, self.executor.secret
         )
@@ -316,6 +323,7 @@ class Daemon:
         self._keep("healing", self.reconciling.keep_healing)
         self._keep("watch", self._watch)
         self._keep("retention", self.retention.run)
+        self._keep("trees", self.tree_sweeps.run)
         self._keep("garbage", _keep_collecting)
         # Nothing was collected since the process began, and there was hardly any garbage.
         gc.freeze()
@@ -354,6 +362,7 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(JobReconcilerError):
             await asyncio.to_thread(self.store.close)
+        await asyncio.to_thread(self.trees.close)
         await asyncio.to_thread(self.source.close)
 
     async def _drain(self) -> None:

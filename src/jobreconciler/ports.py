@@ -121,6 +121,22 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class Trees(Protocol):
+    """The repository's own files, in directories that nobody writes to."""
+
+    def path(self, revision: str) -> Path:
+        """Where the whole tree of a commit lies, written there first if need be. Blocks.
+
+        Raises Invalid where there is no such commit (any more), Transient, Stalled.
+        """
+
+    def keep(self, needed: Callable[[], Collection[str]]) -> list[str]:
+        """Remove all trees but those of the revisions that are `needed`; which were removed."""
+
+    def close(self) -> None:
+        """End what is being written."""
+
+
 class Provenancer(Protocol):
     """Reads who, why and by which pull request out of commits. Pure."""
 

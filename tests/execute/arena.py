@@ -17,7 +17,7 @@ from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome, Trigger
-from jobreconciler.ports import Started
+from jobreconciler.ports import Started, Trees
 
 HANG = 60.0
 """Seconds after which a test is taken to hang; never a measure of speed."""
@@ -49,6 +49,7 @@ class Arena:
         environ: Mapping[str, str] = ENVIRON,
         drain: bool = False,
         networks: tuple[str, ...] = (),
+        trees: Trees | None = None,
     ) -> AsyncIterator[LocalExecutor]:
         executor = LocalExecutor(
             self.state_dir,
@@ -58,6 +59,7 @@ class Arena:
             environ=environ,
             on_error=lambda what, error: self.errors.append((what, error)),
             networks=networks,
+            trees=trees,
         )
         try:
             yield executor
@@ -72,6 +74,7 @@ class Arena:
         trigger: Trigger | None = None,
         dry_run: bool = False,
         attempt: int = 1,
+        revision: str = "f" * 40,
         **limits: Any,
     ) -> Launch:
         self._count += 1
@@ -86,7 +89,7 @@ class Arena:
             config=config,
             parameters=parameters,
             trigger=trigger or Trigger("manual", actor="someone"),
-            revision="f" * 40,
+            revision=revision,
             dry_run=dry_run,
         )
 
@@ -99,7 +102,7 @@ class Arena:
 
     def once(self, parameters: dict[str, Any], **kw: Any) -> Outcome:
         """One run in an executor of its own."""
-        names = ("secrets_dir", "environ", "networks")
+        names = ("secrets_dir", "environ", "networks", "trees")
         options = {key: kw.pop(key) for key in names if key in kw}
 
         async def one() -> Outcome:

@@ -27,9 +27,10 @@ from jobreconciler.execute.connection import (
     raise_descriptor_limit,
 )
 from jobreconciler.execute.secret_values import SecretValues
+from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.model.execution import Execution, Launch, Outcome
 from jobreconciler.model.views import Live
-from jobreconciler.ports import Clock, Finished, JobTypes, Started
+from jobreconciler.ports import Clock, Finished, JobTypes, Started, Trees
 
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
@@ -58,7 +59,7 @@ class LocalExecutor:
 
     `environ` is where `{env: NAME}` secrets and PATH, HOME, LANG and TZ come from; `on_error`
     hears of failures that concern no single caller; `networks` are private ones that `http` jobs
-    may reach.
+    may reach; `trees` are what runs with `cwd: {repo: dir}` start in.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class LocalExecutor:
         environ: Mapping[str, str],
         on_error: Callable[[str, BaseException], None],
         networks: Sequence[str] = (),
+        trees: Trees | None = None,
     ) -> None:
+        self._trees = RepositoryTrees(trees) if trees is not None else None
         self._networks = networks
         self._state_dir = state_dir.absolute()
         self._job_types = job_types
@@ -103,7 +106,13 @@ class LocalExecutor:
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
         wanted = request.build(
-            launch, job_type, self._secrets, directory, self._environ, self._networks
+            launch,
+            job_type,
+            self._secrets,
+            directory,
+            self._environ,
+            networks=self._networks,
+            tree=await self._in_repository(launch),
         )
         run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
@@ -132,6 +141,13 @@ class LocalExecutor:
         raise Transient(
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
+
+    async def _in_repository(self, launch: Launch) -> str | None:
+        """The directory that `cwd: {repo: dir}` means to this launch; None where it has none."""
+        cwd = launch.parameters.get("cwd")
+        if self._trees is None or not isinstance(cwd, dict) or not isinstance(cwd.get("repo"), str):
+            return None
+        return await self._trees.directory(launch.revision, cwd["repo"])
 
     def secret(self, reference: Mapping[str, Any]) -> str:
         """The value behind a secret reference, as it is now. Raises Invalid; may read a file."""

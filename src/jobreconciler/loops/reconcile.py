@@ -89,6 +89,20 @@ class Reconciler:
     def index(self) -> JobIndex:
         return self._index if self._index is not None else JobIndex()
 
+    def tree_revision(self, job_id: str) -> str | None:
+        """The commit whose files a run of this job is to find: the one that is applied, but for
+        a held job the last one that was applied in full, as its config was."""
+        state = self._state
+        if state is None:
+            return None
+        return state.base_revision if job_id in self._held else state.revision
+
+    def tree_revisions(self) -> frozenset[str]:
+        """All that `tree_revision` may answer now."""
+        state = self._state
+        known = () if state is None else (state.revision, state.base_revision)
+        return frozenset(revision for revision in known if revision is not None)
+
     def reconcile(self, trigger: str, *, force: bool = False) -> PassResult:
         """One pass. Never raises: an error is in the result, the condition and the log."""
         with self._lock:

@@ -16,6 +16,7 @@ import structlog
 
 from jobreconciler.core import cron, notices, suspension
 from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
+from jobreconciler.core.repository_tree import starts_in_tree
 from jobreconciler.errors import Stalled
 from jobreconciler.loops.attempts import Attempts, Told
 from jobreconciler.loops.ids import new_execution_id
@@ -67,6 +68,7 @@ class Worker:
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
         self.on_ended: Callable[[str], None] = _nobody_waits
+        self.tree_revision: Callable[[str], str | None] = _no_tree
         self._attempts = Attempts(
             store,
             executor,
@@ -244,13 +246,17 @@ class Worker:
         retry_of: str | None = None,
     ) -> Execution:
         now = self._clock.now()
+        revision = pinned.revision
+        if starts_in_tree(pinned.config, trigger.parameters):
+            # Files beside the job's own have changed since that was applied.
+            revision = self.tree_revision(pinned.job_id) or revision
         return Execution(
             id=new_execution_id(now),
             job_id=pinned.job_id,
             status="queued",
             trigger=trigger,
             queued_at=now,
-            revision=pinned.revision,
+            revision=revision,
             generation=pinned.generation,
             config_digest=pinned.digest,
             dry_run=dry_run,
@@ -432,6 +438,10 @@ class Worker:
 
 def _nobody_listens() -> None:
     """Notices are in the store; who sends them looks there by itself, only later."""
+
+
+def _no_tree(_job_id: str) -> None:
+    """Without a repository a run starts at its job's own revision."""
 
 
 def _nobody_waits(_job_id: str) -> None:

@@ -309,6 +309,11 @@ def work_tree(path: Path, git: Git) -> Path:
     return found
 
 
+def local_work_tree(repo: str) -> Path:
+    """The top of a repository's work tree. Raises Refused where it is remote or bare."""
+    return work_tree(_local(repo), Git(30.0))
+
+
 def _local(repo: str) -> Path:
     path = refs.parse_location(repo).path
     if path is None:
