@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,13 @@ def test_an_installed_type_is_listed_scaffolded_and_checked(tmp_path: Path, acme
         ("maxAge", "text", True),
         ("minBytes", "number", False),
     ]
+
+
+def test_the_job_file_on_its_page_is_valid(tmp_path: Path, acme: Path) -> None:
+    shell = Shell(tmp_path, acme)
+    [block] = re.findall(r"```yaml\n(.*?)```", (EXAMPLE / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "jobs.d" / "a.yaml").write_text(block)
+    assert shell.json("validate")["errors"] == []
 
 
 MISTAKES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 Schema = dict[str, Any]
@@ -45,10 +46,10 @@ def _field(root: Schema, name: str, field: Schema, required: bool) -> dict[str, 
 
 
 def _label(name: str) -> str:
-    """`successExitCodes` as people write it: Success exit codes."""
-    spaced = "".join(f" {each.lower()}" if each.isupper() else each for each in name)
-    words = spaced.replace("_", " ").split()
-    return " ".join(words).capitalize()
+    """`successExitCodes` as people write it: Success exit codes. A KiB stays one."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])(?!B$)", " ", name).replace("_", " ")
+    words = [word if word[1:] != word[1:].lower() else word.lower() for word in spaced.split()]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def _shape(root: Schema, field: Schema) -> Schema:

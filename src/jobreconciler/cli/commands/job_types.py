@@ -81,17 +81,28 @@ def _capabilities(job_type: JobType) -> list[tuple[str, bool]]:
     return [("batch", job_type.batches), ("dry-run", job_type.dry_runs)]
 
 
+_NAMED = {
+    "EnvSecret": "secret reference",
+    "FileSecret": "secret reference",
+    "RepositoryDirectory": "{repo: dir}",
+    "JsonValue": "any",
+}
+"""What definitions are called that several types use."""
+
+
 def _kind(field: dict[str, Any]) -> str:
     """A short word for a JSON Schema's type."""
     if "enum" in field:
         return "|".join(str(value) for value in field["enum"])
-    if "anyOf" in field:
-        kinds = [_kind(each) for each in field["anyOf"] if each.get("type") != "null"]
+    branches = field.get("anyOf") or field.get("oneOf")
+    if branches:
+        kinds = [_kind(each) for each in branches if each.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if field.get("type") == "array":
         return f"list of {_kind(field.get('items', {}))}"
     if "$ref" in field:
-        return str(field["$ref"]).rpartition("/")[2]
+        name = str(field["$ref"]).rpartition("/")[2]
+        return _NAMED.get(name, name)
     return str(field.get("const") or field.get("type") or "any")
 
 
