@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -72,6 +73,11 @@ def test_the_built_in_types_need_no_installed_package() -> None:
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == "['command', 'python']\n", "and asking for them scans no packages"
+
+
+def test_what_is_built_in_is_also_declared_as_a_package_s_entry_points() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    assert tomllib.loads(text)["project"]["entry-points"][GROUP] == dict(BUILT_IN)
 
 
 def test_knowing_every_type_loads_nothing_that_only_a_run_needs() -> None:

@@ -134,6 +134,17 @@ def test_two_statements_in_one_entry_are_refused_by_the_database(arena: Arena, b
     assert base.ids() == [1, 2, 3]
 
 
+def test_a_statement_that_ends_the_transaction_after_all_is_told_of(
+    arena: Arena, tmp_path: Path
+) -> None:
+    # SQLite takes a byte order mark for a blank.
+    base = sqlite_base(tmp_path)
+    outcome = run(arena, base.url, "CREATE TABLE a (id INTEGER)", "\ufeffCOMMIT", dry_run=True)
+    assert outcome.error == (
+        "statement 2 ended the transaction: what came before it cannot be taken back any more"
+    )
+
+
 def test_a_constraint_that_waits_for_the_commit_fails_the_run(arena: Arena, server: Base) -> None:
     deferred = "REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED"
     server.ask(f"CREATE TABLE child (id INTEGER {deferred})")
