@@ -10,11 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from jobreconciler.jobtypes.http_exchange import Call
+
+LOOPBACK = ("127.0.0.0/8",)
+
+
+def call(url: str, **changed: Any) -> Call:
+    made = Call(
+        method="GET", url=url, named=None, headers={}, secret_headers={}, body=None,
+        content_type="", expected=frozenset(), max_redirects=5, connect_timeout=10,
+        total_timeout=30, most_bytes=65_536, ca_file=None, networks=LOOPBACK,
+    )  # fmt: skip
+    return replace(made, **changed)
 
 
 @dataclass

@@ -20,6 +20,11 @@ from jobreconciler.errors import Invalid, JobReconcilerError, Transient
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 30.0
 """How long SQLite waits for somebody else's lock."""
+_WAITS: Mapping[str, Mapping[str, float]] = {
+    "postgresql": {"connect_timeout": CONNECT_SECONDS},
+    "sqlite": {"timeout": BUSY_SECONDS},
+}
+"""Which of a driver's arguments says so, where the URL does not."""
 _LONGEST_WORDS = 500
 _STEPS = 50_000
 """SQLite's own instructions between two looks at the clock: some milliseconds."""
@@ -81,13 +86,10 @@ class JobDatabase:
     def _engine(self) -> Engine:
         backend = self._url.get_backend_name()
         waits = {
-            "postgresql": {"connect_timeout": CONNECT_SECONDS},
-            "sqlite": {"timeout": BUSY_SECONDS},
+            name: n for name, n in _WAITS.get(backend, {}).items() if name not in self._url.query
         }
         try:
-            engine = create_engine(
-                self._url, poolclass=NullPool, connect_args=waits.get(backend, {})
-            )
+            engine = create_engine(self._url, poolclass=NullPool, connect_args=waits)
         except NoSuchModuleError:
             raise _bad_url(f"{self._named}: there is no dialect {self._url.drivername!r}") from None
         except ImportError as error:
