@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jobreconciler import boundaries
-from jobreconciler.errors import Invalid, NotFound, Transient
+from jobreconciler.errors import NotFound, Transient
 from jobreconciler.execute import capture, processes, request, spool
 from jobreconciler.execute.connection import (
     ServerConnection,
@@ -106,11 +106,14 @@ class LocalExecutor:
         directory = self._directory(launch.execution_id, launch.attempt)
         job_type = self._job_types.get(launch.config["payload"]["jobType"])
         wanted = request.build(
-            launch, job_type, self._secrets, directory, self._environ, self._networks
+            launch,
+            job_type,
+            self._secrets,
+            directory,
+            self._environ,
+            networks=self._networks,
+            tree=await self._in_repository(launch),
         )
-        if isinstance(wanted["cwd"], dict):
-            wanted["cwd"] = await self._in_repository(launch, wanted["cwd"]["repo"])
-        request.seal(wanted)
         run = _Run(launch.execution_id, launch.attempt, directory)
         for _ in range(_LAUNCH_TRIES):
             if self._closing:
@@ -139,10 +142,12 @@ class LocalExecutor:
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
 
-    async def _in_repository(self, launch: Launch, name: str) -> str:
-        if self._trees is None:
-            raise Invalid("there is no repository here to start in", reason="InvalidParameters")
-        return await self._trees.directory(launch.revision, name)
+    async def _in_repository(self, launch: Launch) -> str | None:
+        """The directory that `cwd: {repo: dir}` means to this launch; None where it has none."""
+        cwd = launch.parameters.get("cwd")
+        if self._trees is None or not isinstance(cwd, dict) or not isinstance(cwd.get("repo"), str):
+            return None
+        return await self._trees.directory(launch.revision, cwd["repo"])
 
     def secret(self, reference: Mapping[str, Any]) -> str:
         """The value behind a secret reference, as it is now. Raises Invalid; may read a file."""

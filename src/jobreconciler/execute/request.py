@@ -40,11 +40,13 @@ def build(
     secrets: SecretValues,
     directory: str,
     environ: Mapping[str, str],
+    *,
     networks: Sequence[str] = (),
+    tree: str | None = None,
 ) -> dict[str, Any]:
     """The request for one attempt. Raises Invalid where the launch cannot be carried out.
 
-    `cwd` stays `{"repo": dir}` where the run starts in the repository's tree.
+    `tree` is the directory that `cwd: {repo: dir}` means, where the launch has one.
     """
     if launch.dry_run and not job_type.dry_runs:
         raise Invalid(
@@ -53,39 +55,37 @@ def build(
             hint="start it without a dry run, or not at all",
         )
     parameters = _validated(job_type, launch.parameters)
-    spec = job_type.program(parameters)
     values: list[str] = []
+    spec = job_type.program(parameters)
     if spec is not None:
-        environment = _environment(launch, spec, secrets, environ, values)
-        return {**_limited(launch, directory, spec, environ, values), "env": environment}
+        request = _limited(launch, directory, spec, _cwd(spec, environ, tree))
+        request["env"] = _environment(launch, spec, secrets, environ, values)
+        request["secrets"] = secret_values.to_mask(values)
+        return request
     found = _secrets_of(parameters, secrets)
     values += found.values()
     spec = ExecSpec(argv=("python",), cwd=_cwd_of(parameters))
-    environment = _environment(launch, spec, secrets, environ, values)
-    request = _limited(launch, directory, spec, environ, values)
+    request = _limited(launch, directory, spec, _cwd(spec, environ, tree))
     isolated = getattr(parameters, "isolation", "worker") != "worker"
     request["reuse"] = not isolated and not request["memoryBytes"]
-    request["worker"] = {
-        "env": environment,
-        "memoryBytes": request["memoryBytes"],
-        "reuse": request["reuse"],
-        "payload": _payload(launch, job_type, found, networks),
-    }
+    request["worker"] = encoded(
+        {
+            "env": _environment(launch, spec, secrets, environ, values),
+            "cwd": request["cwd"],
+            "memoryBytes": request["memoryBytes"],
+            "reuse": request["reuse"],
+            "payload": _payload(launch, job_type, found, networks),
+        }
+    ).decode()
+    request["secrets"] = secret_values.to_mask(values)
     return request
-
-
-def seal(request: dict[str, Any]) -> None:
-    """Nothing of it changes any more: what a worker is told becomes text."""
-    if request["worker"] is not None:
-        request["worker"] = encoded({**request["worker"], "cwd": request["cwd"]}).decode()
 
 
 def _limited(
     launch: Launch,
     directory: str,
     spec: ExecSpec,
-    environ: Mapping[str, str],
-    values: list[str],
+    cwd: str,
 ) -> dict[str, Any]:
     """What the supervisor itself goes by, whatever kind of job it is."""
     limits = launch.config.get("payload", {}).get("limits", {})
@@ -93,13 +93,12 @@ def _limited(
         "directory": directory,
         "bootId": _boot_id(),
         "argv": list(spec.argv),
-        "cwd": _cwd(spec, environ),
+        "cwd": cwd,
         "successExitCodes": list(spec.success_exit_codes),
         "timeoutSeconds": limits.get("timeoutSeconds", 3600),
         "killGraceSeconds": limits.get("killGraceSeconds", 10),
         "outputBytes": int(limits.get("outputKiB", 1024)) * 1024,
         "memoryBytes": _bytes(limits.get("memoryMiB")),
-        "secrets": secret_values.to_mask(values),
         "worker": None,
     }
 
@@ -110,12 +109,6 @@ _boot_id = cache(processes.boot_id)
 @lru_cache(maxsize=4)
 def _absolute(path: tuple[str, ...]) -> list[str]:
     return [str(Path(entry).absolute()) for entry in path if entry]
-
-
-def _cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
-    """Where a Python job is to start: any type's parameters may have a `cwd`."""
-    cwd = getattr(parameters, "cwd", None)
-    return cwd.model_dump() if isinstance(cwd, BaseModel) else cwd
 
 
 def _validated(job_type: JobType, parameters: Mapping[str, Any]) -> BaseModel:
@@ -192,11 +185,22 @@ def _environment(
     }
 
 
-def _cwd(spec: ExecSpec, environ: Mapping[str, str]) -> str | dict[str, str]:
+def _cwd_of(parameters: BaseModel) -> str | Mapping[str, str] | None:
+    """Where a Python job is to start: any type's parameters may have a `cwd`."""
+    cwd = getattr(parameters, "cwd", None)
+    return cwd.model_dump() if isinstance(cwd, BaseModel) else cwd
+
+
+def _cwd(spec: ExecSpec, environ: Mapping[str, str], tree: str | None) -> str:
     if isinstance(spec.cwd, str):
         return spec.cwd
     if spec.cwd is not None:
-        return dict(spec.cwd)
+        if tree is None:
+            raise Invalid(
+                "only the parameter `cwd` can name a directory of the repository",
+                reason="InvalidParameters",
+            )
+        return tree
     return _existing(_home(environ))
 
 

@@ -20,7 +20,10 @@ from jobreconciler.errors import Invalid, JobReconcilerError, Transient
 CONNECT_SECONDS = 10
 BUSY_SECONDS = 30.0
 """How long SQLite waits for somebody else's lock."""
-_WAITS: dict[str, dict[str, float]] = {"postgresql": {"connect_timeout": CONNECT_SECONDS}, "sqlite": {"timeout": BUSY_SECONDS}}
+_WAITS: Mapping[str, Mapping[str, float]] = {
+    "postgresql": {"connect_timeout": CONNECT_SECONDS},
+    "sqlite": {"timeout": BUSY_SECONDS},
+}
 """Which of a driver's arguments says so, where the URL does not."""
 _LONGEST_WORDS = 500
 _STEPS = 50_000
