@@ -52,7 +52,7 @@ _PROBLEMS = Statement("SELECT path, problems FROM file_problems ORDER BY path")
 _APPROVED = Statement(
     "SELECT 1 FROM prune_approvals a WHERE a.revision = :revision AND NOT EXISTS "
     "(SELECT 1 FROM reconciles r WHERE r.revision = a.revision "
-    "AND r.result IN ('applied', 'held') AND r.finished_at >= a.approved_at)"
+    "AND r.result IN ('applied', 'held') AND r.finished_at > a.approved_at)"
 )
 _CONFIGS = Statement(
     "SELECT job_id, config FROM job_configs WHERE job_id IN {ids} AND deleted_at IS NULL"
