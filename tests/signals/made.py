@@ -104,17 +104,18 @@ class World:
             return done.all() if done.returns_rows else None
 
     @contextmanager
-    def refusing(self, document_id: str, table: str) -> Iterator[None]:
-        """The database refuses that document's rows in a table, as a broken constraint would."""
+    def refusing(self, document_ids: Sequence[str], table: str) -> Iterator[None]:
+        """The database refuses those documents' rows in a table, as a broken constraint would."""
+        listed = ", ".join(f"'{each}'" for each in document_ids)
         if self.database.is_sqlite:
             self.sql(
-                f"CREATE TRIGGER refuse BEFORE INSERT ON {table} WHEN NEW.document_id = "
-                f"'{document_id}' BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+                f"CREATE TRIGGER refuse BEFORE INSERT ON {table} WHEN NEW.document_id IN "
+                f"({listed}) BEGIN SELECT RAISE(ABORT, 'not this one'); END"
             )
         else:
             self.sql(
-                "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF NEW.document_id = "
-                f"'{document_id}' THEN RAISE EXCEPTION 'not this one'; END IF; "
+                "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF NEW.document_id IN "
+                f"({listed}) THEN RAISE EXCEPTION 'not this one'; END IF; "
                 "RETURN NEW; END $$ LANGUAGE plpgsql"
             )
             self.sql(

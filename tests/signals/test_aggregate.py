@@ -270,7 +270,7 @@ def test_a_document_that_fails_is_reported_and_tried_again_next_time(world: Worl
     world.documents(*(f"d{n}" for n in range(7)))
     world.events(*(event(f"d{n}") for n in range(7)))
     context = Context(batch_size=3)
-    with world.refusing("d4", "signal_aggregations"):
+    with world.refusing(["d4"], "signal_aggregations"):
         result = aggregate(world.database, ALL_TIME, context)
     assert (result["itemsProcessed"], result["itemsSucceeded"], result["itemsFailed"]) == (7, 6, 1)
     [error] = result["metadata"]["errors"]
@@ -285,7 +285,7 @@ def test_a_document_that_fails_is_reported_and_tried_again_next_time(world: Worl
 def test_a_run_in_which_every_document_fails_has_failed(world: World) -> None:
     world.documents("only")
     said = "all 1 documents failed; the first: not this one"
-    with world.refusing("only", "signal_aggregations"), pytest.raises(Stalled, match=said):
+    with world.refusing(["only"], "signal_aggregations"), pytest.raises(Stalled, match=said):
         world.aggregate(ALL_TIME)
 
 

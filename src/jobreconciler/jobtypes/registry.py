@@ -31,6 +31,8 @@ BUILT_IN: Mapping[str, str] = {
     "signal-aggregation-all": "jobreconciler.jobtypes.signal_aggregation:SignalAggregationAll",
     "signal-aggregation-7d": "jobreconciler.jobtypes.signal_aggregation:SignalAggregation7d",
     "signal-aggregation-30d": "jobreconciler.jobtypes.signal_aggregation:SignalAggregation30d",
+    "advancement-batch": "jobreconciler.jobtypes.advancement:AdvancementBatch",
+    "advancement-rollback": "jobreconciler.jobtypes.advancement:AdvancementRollback",
 }
 """Always present, also where the package runs from a source tree without being installed."""
 
