@@ -126,7 +126,9 @@ def advance(
     for page in _pages(run):
         moves = _judge(run, page)
         if run.dry_run:
-            _explain(run, moves)
+            for move in moves:
+                run.moves.add(move.as_json())
+            _count(run, moves)
         elif moves:
             _write(run, moves)
         run.tally.report()
@@ -147,6 +149,8 @@ def _result(run: Advancement, aggregated_at: int | None) -> dict[str, Any]:
         metadata["movedMeanwhile"] = run.moved_meanwhile
     if run.dry_run:
         metadata |= {"moves": run.moves.items, "movesNotListed": run.moves.left_out}
+    said = "would advance in all" if run.dry_run else "advanced"
+    run.context.log("info", said, documents=advanced, **run.by_rule)
     run.context.metric("advanced", 0 if run.dry_run else advanced, "1")
     return run.tally.result(**metadata)
 
@@ -217,15 +221,21 @@ def _judge(run: Advancement, page: Sequence[Row[Any]]) -> list[Move]:
         except (TypeError, ValueError) as error:
             run.fail(row.id, error)
             continue
+        if run.dry_run:
+            _explain(run, row, verdict)
         if verdict.rule is not None:
             moves.append(Move(row.id, verdict.rule, verdict, signals))
-            continue
-        run.tally.done(1)
-        if run.dry_run:
-            run.context.log(
-                "info", "would stay", document=row.id, tier=row.tier, because=verdict.because()
-            )
+        else:
+            run.tally.done(1)
     return moves
+
+
+def _explain(run: Advancement, row: Row[Any], verdict: Verdict) -> None:
+    said = {"document": row.id, "tier": row.tier}
+    if verdict.rule is not None:
+        said["to"] = verdict.rule.to_tier
+    what = "would stay" if verdict.rule is None else "would advance"
+    run.context.log("info", what, **said, because=verdict.because())
 
 
 # -------------------------------------------------------------------------------------- writing
@@ -289,17 +299,3 @@ def _event(run: Advancement, move: Move) -> dict[str, Any]:
 def _count(run: Advancement, moves: Sequence[Move]) -> None:
     run.by_rule.update(move.rule.id for move in moves)
     run.tally.done(len(moves))
-
-
-def _explain(run: Advancement, moves: Sequence[Move]) -> None:
-    for move in moves:
-        run.context.log(
-            "info",
-            "would advance",
-            document=move.document_id,
-            tier=move.rule.from_tier,
-            to=move.rule.to_tier,
-            because=move.verdict.because(),
-        )
-        run.moves.add(move.as_json())
-    _count(run, moves)

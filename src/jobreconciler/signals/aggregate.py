@@ -53,6 +53,7 @@ def aggregate(
             )
         pass_ = connection.execute(select(passes).where(passes.c.period == period.name)).one()
         waiting = connection.scalar(statements.QUEUED, {"period": period.name})
+    context.log("info", "aggregated", period=period.name, documents=tally.succeeded)
     context.metric("events_seen", pass_.events_seen, "1")
     result = tally.result(
         period=period.name,

@@ -60,6 +60,14 @@ class Database:
             metadata.create_all(connection)
 
     @property
+    def name(self) -> str:
+        """Where it is, in words, without a password."""
+        if self.is_sqlite:
+            return str(self.path)
+        shown = self._url.set(drivername="postgresql")
+        return shown.render_as_string(hide_password=True)
+
+    @property
     def path(self) -> Path | None:
         """SQLite's file; None for PostgreSQL."""
         return Path(self._url.database or "") if self.is_sqlite else None

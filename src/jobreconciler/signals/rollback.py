@@ -84,6 +84,8 @@ def rollback(
     }
     if run.dry_run:
         metadata |= {"moves": run.listed.items, "movesNotListed": run.listed.left_out}
+    said = "would go back in all" if run.dry_run else "went back"
+    run.context.log("info", said, documents=run.restored)
     run.context.metric("restored", 0 if run.dry_run else run.restored, "1")
     return run.tally.result(**metadata)
 
