@@ -206,8 +206,9 @@ def test_a_document_moves_one_tier_a_run(world: World) -> None:
     viewed(world, "a")
     run(world, SEED, SPROUT, execution_id="one")
     assert tiers(world) == {"a": "sprout"}
-    run(world, SEED, SPROUT, execution_id="one", attempt=2)
+    again, _ = run(world, SEED, SPROUT, execution_id="one", attempt=2)
     assert tiers(world) == {"a": "sprout"}, "another attempt is the same run"
+    assert (again["itemsProcessed"], again["itemsFailed"]) == (0, 0)
     run(world, SEED, SPROUT, execution_id="two")
     assert tiers(world) == {"a": "sapling"}
 

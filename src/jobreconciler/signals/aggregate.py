@@ -81,9 +81,9 @@ def _queue(database: Database, period: Period, context: JobContext, *, full: boo
     with database.writing() as connection:
         before = _locked(connection, period)
         left = connection.scalar(statements.QUEUED, named) or 0
-        for name, sql in _candidates(before, full=full).items():
+        for name, which in _candidates(before, full=full).items():
             values = {**named, **_bounds(period, before, now)}
-            queued = connection.execute(text(statements.ENQUEUE.format(select=sql)), values)
+            queued = connection.execute(text(statements.ENQUEUE.format(which=which)), values)
             context.log("debug", "queued", why=name, documents=queued.rowcount)
         seen = before.events_seen if before is not None else 0
         _remember(connection, period, max(seen, settled) if settled is not None else seen, now)
@@ -93,7 +93,7 @@ def _queue(database: Database, period: Period, context: JobContext, *, full: boo
 
 
 def _candidates(before: Any, *, full: bool) -> dict[str, str]:
-    """Selects of the documents to compute, by why."""
+    """Which documents to compute, by why."""
     if before is None or full:
         return {"every document": statements.EVERY_DOCUMENT}
     return {
@@ -221,9 +221,9 @@ def _explain(
         queued = text("SELECT document_id FROM aggregation_queue WHERE period = :period")
         for document_id in connection.scalars(queued, named):
             reasons.setdefault(document_id, []).append("left by an earlier run")
-        for name, sql in _candidates(before, full=full).items():
+        for name, which in _candidates(before, full=full).items():
             values = {**named, **_bounds(period, before, now)}
-            there = text(f"SELECT id FROM documents WHERE id IN ({sql})")
+            there = text(statements.SELECT.format(which=which))
             for document_id in connection.scalars(there, values):
                 reasons.setdefault(document_id, []).append(name)
     tally = Tally(context, len(reasons))

@@ -127,7 +127,7 @@ class Database:
             connection.execute("PRAGMA foreign_keys = ON")
             # A power cut may take the last transactions, each of them as a whole.
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA cache_size = -32768")
+            connection.execute("PRAGMA cache_size = -8192")
 
     def _begin(self, connection: Connection) -> None:
         if self.is_sqlite:

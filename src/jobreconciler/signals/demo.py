@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, inspect, select
 
 from jobreconciler.errors import Invalid
 from jobreconciler.signals.database import Database
@@ -55,8 +56,21 @@ def fill(
             )
         for rows in _chunks(_documents(rng, ids, until)):
             connection.execute(documents.insert(), rows)
-        for rows in _chunks(_events(rng, ids, event_count, until)):
-            connection.execute(usage_events.insert(), rows)
+        with _indexed_afterwards(connection):
+            for rows in _chunks(_events(rng, ids, event_count, until)):
+                connection.execute(usage_events.insert(), rows)
+
+
+@contextmanager
+def _indexed_afterwards(connection: Connection) -> Iterator[None]:
+    """Sorting a million entries once takes a tenth of the time of putting each in its place."""
+    there = {each["name"] for each in inspect(connection).get_indexes(usage_events.name)}
+    indexes = [index for index in usage_events.indexes if index.name in there]
+    for index in indexes:
+        index.drop(connection)
+    yield
+    for index in indexes:
+        index.create(connection)
 
 
 def _documents(rng: random.Random, ids: list[str], until: int) -> Iterator[dict[str, Any]]:

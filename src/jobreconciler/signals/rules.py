@@ -132,10 +132,10 @@ class Verdict:
 
 
 def signals_of(figures: Mapping[str, Any] | None) -> Signals:
-    """All signals of a document from its aggregation; None: it has none, so all are missing."""
+    """All signals of a document from its FIGURES; None: it has none, so all are missing."""
     if figures is None:
         return dict.fromkeys(SIGNALS)
-    signals = {name: figures[name] for name in FIGURES}
+    signals = dict(figures)
     for name, (column, convert) in ALIASES.items():
         value = signals[column]
         signals[name] = None if value is None else convert(value)

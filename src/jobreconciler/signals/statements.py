@@ -87,23 +87,24 @@ def recompute(*, sqlite: bool) -> TextClause:
     return text(_RECOMPUTE.replace("{least}", "min" if sqlite else "least"))
 
 
-EVERY_DOCUMENT = "SELECT id FROM documents"
-WITH_NEW_EVENTS = "SELECT document_id FROM usage_events WHERE id > :events_seen"
+EVERY_DOCUMENT = "WHERE true"
+WITH_NEW_EVENTS = "WHERE d.id IN (SELECT document_id FROM usage_events WHERE id > :events_seen)"
 CROSSED_THE_EDGE = (
-    "SELECT document_id FROM usage_events WHERE created_at >= :crossed_from "
-    "AND created_at < :crossed_to"
+    "WHERE d.id IN (SELECT document_id FROM usage_events "
+    "WHERE created_at >= :crossed_from AND created_at < :crossed_to)"
 )
 WITHOUT_A_ROW = (
-    "SELECT d.id FROM documents d LEFT JOIN signal_aggregations a "
-    "ON a.document_id = d.id AND a.period = :period WHERE a.document_id IS NULL"
+    "LEFT JOIN signal_aggregations a ON a.document_id = d.id AND a.period = :period "
+    "WHERE a.document_id IS NULL"
 )
+"""Which of `documents d`; events may have outlived their document, so it is asked first."""
 
+SELECT = "SELECT d.id FROM documents d {which}"
 ENQUEUE = (
     "INSERT INTO aggregation_queue (period, document_id) "
-    "SELECT :period, d.id FROM documents d WHERE d.id IN ({select}) "
+    "SELECT :period, d.id FROM documents d {which} "
     "ON CONFLICT (period, document_id) DO NOTHING"
 )
-"""Ids of documents that are gone are left out: their events may have outlived them."""
 
 NEXT_BATCH = text(
     "SELECT document_id FROM aggregation_queue WHERE period = :period AND document_id > :after "
