@@ -18,7 +18,7 @@ from typing import Any
 
 ORDER = (
     "cli", "validate", "cron", "git", "store", "execute", "web", "reconcile", "daemon", "burst",
-    "late", "adopt", "hooks", "peers",
+    "late", "adopt", "hooks", "signals", "peers",
 )  # fmt: skip
 COLUMNS = (("what", 52), ("ours", 20), ("floor_or_peer", 44), ("ratio", 9), ("target", 22))
 

@@ -52,6 +52,7 @@ def page() -> str:
     for schema in types:
         name = schema["x-job-type"]["name"]
         parts.append(_table(schema, f"payload.parameters of jobType {name}", schema))
+        parts += _items(schema, f"payload.parameters of jobType {name}", schema)
     defaults = _read("defaults.schema.json")
     parts.append(_table(defaults, "_defaults.yaml", defaults))
     return HEAD + "\n".join(parts)
@@ -87,6 +88,15 @@ def _table(root: Schema, title: str, schema: Schema) -> str:
     return "\n".join([*lines, ""])
 
 
+def _items(root: Schema, title: str, schema: Schema) -> Iterator[str]:
+    """A table for each field that is a list of maps, and for those inside of it."""
+    for name, field in schema["properties"].items():
+        inner = _target(root, _target(root, field).get("items", {}))
+        if inner.get("properties"):
+            yield _table(root, f"{title}: an item of {name}", inner)
+            yield from _items(root, f"{title}: an item of {name}", inner)
+
+
 def _default(field: Schema, kind: str) -> str:
     """A map's default is that of its fields, which have a table of their own."""
     value = field.get("default")
@@ -101,7 +111,7 @@ def _type(root: Schema, field: Schema) -> str:
     choices = [each for each in _choices(root, field) if each.get("type") != "null"]
     if {"integer", "string"} == {each.get("type") for each in choices}:
         return "duration"
-    if choices:
+    if choices and "properties" not in field:
         return " or ".join(dict.fromkeys(_type(root, each) for each in choices))
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"] if value is not None)

@@ -138,7 +138,7 @@ def make_executor(
         settings.state_dir,
         job_types,
         clock,
-        secrets_dir=settings.secrets_dir,
+        secrets_dir=settings.secrets_path,
         environ=os.environ,
         on_error=on_error,
         networks=settings.http_networks,
@@ -151,7 +151,7 @@ def make_sender(settings: Settings) -> Sender:
     from jobreconciler.execute.secret_values import SecretValues
     from jobreconciler.observe.notify import ChannelSender
 
-    secrets = SecretValues(os.environ, settings.secrets_dir)
+    secrets = SecretValues(os.environ, settings.secrets_path)
     return ChannelSender(secrets.resolve, settings.smtp_url)
 
 

@@ -151,6 +151,11 @@ class Settings(BaseModel):
         return self.state_dir / "store.db"
 
     @property
+    def secrets_path(self) -> Path:
+        """Where `{file: name}` secrets lie; the directory need not exist."""
+        return self.secrets_dir or self.state_dir / "secrets"
+
+    @property
     def operator_token_file(self) -> Path:
         return self.token_file or self.state_dir / "token"
 

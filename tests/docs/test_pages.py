@@ -77,7 +77,8 @@ def test_every_job_file_on_a_page_is_valid(
 ) -> None:
     folder = tmp_path / "jobs.d"
     folder.mkdir()
-    for text in (page("job-file.md"), (ROOT / "README.md").read_text("utf-8")):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for text in (page("job-file.md"), page("signals.md"), readme):
         for block, path in re.findall(r"```yaml\n(# (jobs\.d/\S+)\n.*?)```", text, re.DOTALL):
             (tmp_path / path).write_text(block)
     assert main(["validate", "--repo", str(tmp_path)]) == 0, capsys.readouterr().out
@@ -105,7 +106,7 @@ def test_every_flag_of_a_command_on_a_page_exists(
     for words in commands(path.read_text("utf-8")):
         verb = next((word for word in words if word in VERBS), None)
         assert verb is not None, words
-        sub = [words[1]] if verb == "token" and len(words) > 1 else []
+        sub = [words[1]] if verb in ("token", "signals") and len(words) > 1 else []
         main([verb, *sub, "--help"])
         shown = set(re.findall(r"(?<!\w)--?[a-z][a-z-]*", capsys.readouterr().out)) | known
         given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
@@ -152,7 +153,8 @@ def test_json_answers_have_the_documented_keys(
         (["new", "command", "b"], 0), (["schema"], 0), (["status"], 0), (["status", "a"], 1),
         (["jobs"], 0), (["history", "a"], 0), (["changes"], 0), (["doctor"], 0), (["backup"], 0),
         (["migrate"], 0), (["token", "create", "t"], 0), (["token", "list"], 1),
-        (["token", "revoke", "t"], 2),
+        (["token", "revoke", "t"], 2), (["signals", "init"], 0), (["signals", "demo"], 1),
+        (["signals", "report"], 2),
     ]  # fmt: skip
     for words, which in asked:
         main([*words, *state])

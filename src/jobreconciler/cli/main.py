@@ -65,6 +65,7 @@ INDEX: dict[str, dict[str, str]] = {
         "restore": "Put a backup in the store's place.",
         "migrate": "Bring the store's tables to this program's version.",
         "token": "Create, list and revoke access tokens.",
+        "signals": "Make, fill and look at the database of the signal jobs.",
     },
 }
 HELP = frozenset({"-h", "--help"})

@@ -28,6 +28,11 @@ BUILT_IN: Mapping[str, str] = {
     "http": "jobreconciler.jobtypes.http:HttpJob",
     "python": "jobreconciler.jobtypes.python:PythonJob",
     "sql": "jobreconciler.jobtypes.sql:SqlJob",
+    "signal-aggregation-all": "jobreconciler.jobtypes.signal_aggregation:SignalAggregationAll",
+    "signal-aggregation-7d": "jobreconciler.jobtypes.signal_aggregation:SignalAggregation7d",
+    "signal-aggregation-30d": "jobreconciler.jobtypes.signal_aggregation:SignalAggregation30d",
+    "advancement-batch": "jobreconciler.jobtypes.advancement:AdvancementBatch",
+    "advancement-rollback": "jobreconciler.jobtypes.advancement:AdvancementRollback",
 }
 """Always present, also where the package runs from a source tree without being installed."""
 
