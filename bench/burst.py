@@ -27,9 +27,9 @@ from bench.queues import Burst
 
 JOBS = 1_000
 ROUNDS = 3
-MAX_RUNNING = {"python": 8, "command": 8}
+MAX_RUNNING = {"python": 16, "command": 8}
 """`--max-running`, as somebody with such bursts would set it on two cores; the default is 4."""
-GAP_SECONDS = 20
+GAP_SECONDS = 15
 STARTING_SECONDS = (8, 16, 32)
 """How far ahead the first burst lies; a machine at work elsewhere needs longer to be ready."""
 ENOUGH_SECONDS = 60

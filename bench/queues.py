@@ -99,10 +99,10 @@ async def main():
 asyncio.run(main())
 """
 
-HUEY_WORKERS = (("thread", 1), ("thread", 2), ("thread", 4), ("process", 2), ("process", 4))
-APSCHEDULER_THREADS = (10, 20)
-CELERY_POOLS = (("prefork", 2), ("threads", 4), ("solo", 1))
-PROCRASTINATE_TASKS = (1, 10, 30)
+HUEY_WORKERS = (("thread", 2), ("thread", 4), ("process", 2))
+APSCHEDULER_THREADS = (20,)
+CELERY_POOLS = (("prefork", 2), ("solo", 1))
+PROCRASTINATE_TASKS = (10, 30)
 
 
 @dataclass(frozen=True)
