@@ -110,6 +110,7 @@ class Fleet:
         """Once every job came to a run, turn their schedules off, let all end, and stop."""
         if self.daemon.process is None:
             self.start()
+        until(self.daemon.is_ready, "the daemon to be ready")
         until(lambda: self._released() == set(JOBS), "each job to be released", 60)
         self.applied(self.commit(*JOBS, on=False))
         until(lambda: not self._unfinished(), "every execution to end", 60)

@@ -23,28 +23,39 @@ from .fleet import Fleet, running
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "0"))
 
-OFTEN = ("release_all", "start_attempts", "finish_all", "retry_later", "release_dependent", "apply")
-SELDOM = (
+COMMITS = (
+    "apply",
+    "observed",
+    "release_all",
     "release",
+    "release_once",
+    "release_dependent",
+    "start_attempts",
+    "retry_later",
+    "finish_all",
     "skip_slots",
     "miss_queued",
     "cancel_queued",
-    "observed",
-    "release_once",
     "set_source",
 )
+"""By the method of the store that makes them."""
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
-"""Commits by the method of the store that makes them."""
-
-
-def around(*commits: str) -> list[str]:
-    return [f"{when} {commit}" for commit in commits for when in ("before", "after")]
-
-
-PLAN: list[tuple[str, int]] = [(name, 1) for name in (*around(*OFTEN), *HAND_OVERS)]
-if ROUNDS:
-    everything = (*around(*OFTEN, *SELDOM), *HAND_OVERS)
-    PLAN = [(name, count) for count in range(1, ROUNDS + 1) for name in everything]
+ALL = (*(f"{when} {commit}" for commit in COMMITS for when in ("before", "after")), *HAND_OVERS)
+SHORT = (
+    "after apply",
+    "before release_all",
+    "after release_all",
+    boundaries.BEFORE_LAUNCH,
+    boundaries.AFTER_LAUNCH,
+    "before finish_all",
+    "after finish_all",
+    "after retry_later",
+    "after release_dependent",
+)
+PLAN = [(name, count) for count in range(1, ROUNDS + 1) for name in ALL] or [
+    (name, 1) for name in SHORT
+]
+assert set(SHORT) <= set(ALL)
 
 
 class KilledAt(Running):
