@@ -1,0 +1,78 @@
+"""What runs attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from jobreconciler.model.execution import Execution, Launch, Outcome
+    from jobreconciler.model.views import Live
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One process that now runs an attempt."""
+
+    execution_id: str
+    attempt: int
+    started_at: datetime
+    pid: int
+    pid_started: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One attempt that has ended."""
+
+    execution_id: str
+    attempt: int
+    outcome: Outcome
+
+
+class OutputPiece(Protocol):
+    """A part of an attempt's output. `offset` (in bytes of all that was printed) is where to go
+    on; `skipped` bytes before it were cut out; `ended`: nothing follows."""
+
+    data: bytes
+    offset: int
+    skipped: int
+    ended: bool
+
+
+class Executor(Protocol):
+    """Starts attempts and reports their ends. `start` raises Invalid where none can begin."""
+
+    async def start(self, launch: Launch) -> Started: ...
+
+    async def stop(self, execution_id: str, status: str) -> bool:
+        """TERM, grace, KILL; its outcome will carry `status`. False where it isn't running."""
+
+    def finished(self) -> AsyncIterator[Finished]: ...
+
+    def more_finished(self) -> list[Finished]:
+        """What `finished` would give next without waiting; it no longer gives them."""
+
+    def live(self, execution_id: str) -> Live | None: ...
+
+    def read_output(
+        self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
+    ) -> OutputPiece:
+        """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
+
+    def was_begun(self, execution_id: str, attempt: int) -> bool:
+        """Whether anybody ever took up this attempt. Where not, `start` may be called for it."""
+
+    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
+        """Take over what an earlier daemon left; ids of executions that are still running.
+
+        Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.
+        """
+
+    def running(self) -> int: ...
+
+    async def close(self, *, drain: bool = False) -> None: ...
