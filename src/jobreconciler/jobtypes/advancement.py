@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from jobreconciler.errors import Invalid
+from jobreconciler.jobtypes.base import PythonType
 from jobreconciler.model.strict import ID_PATTERN, Items, SecretReference, StrictModel, Text, Whole
 from jobreconciler.signals.periods import PeriodName, period_of
 from jobreconciler.signals.rules import SIGNALS, TIERS, Criterion, Rule, Tier
@@ -191,7 +192,7 @@ class RollbackParameters(StrictModel, json_schema_extra=_RULE_OR_SINCE):
         return self
 
 
-class AdvancementBatch:
+class AdvancementBatch(PythonType):
     """Moves documents up a tier by the rules of the job's file."""
 
     name = "advancement-batch"
@@ -199,9 +200,6 @@ class AdvancementBatch:
     batches = True
     dry_runs = True
     parameters: type[BaseModel] = AdvancementParameters
-
-    def program(self, parameters: BaseModel) -> None:  # noqa: ARG002 - the protocol's shape
-        return None
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         parameters = context.parameters
@@ -221,7 +219,7 @@ class AdvancementBatch:
             )
 
 
-class AdvancementRollback:
+class AdvancementRollback(PythonType):
     """Takes advancements back. Only a person starts it."""
 
     name = "advancement-rollback"
@@ -229,9 +227,6 @@ class AdvancementRollback:
     batches = True
     dry_runs = True
     parameters: type[BaseModel] = RollbackParameters
-
-    def program(self, parameters: BaseModel) -> None:  # noqa: ARG002 - the protocol's shape
-        return None
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         parameters = context.parameters

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
+from jobreconciler.jobtypes.base import PythonType
 from jobreconciler.model.strict import SecretReference, StrictModel
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SignalAggregationParameters(StrictModel):
     )
 
 
-class SignalAggregation:
+class SignalAggregation(PythonType):
     """What the three types share; each names its period."""
 
     name: str
@@ -41,9 +42,6 @@ class SignalAggregation:
     batches = True
     dry_runs = True
     parameters: type[BaseModel] = SignalAggregationParameters
-
-    def program(self, parameters: BaseModel) -> None:  # noqa: ARG002 - the protocol's shape
-        return None
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         parameters = context.parameters

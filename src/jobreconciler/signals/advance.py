@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select, text
+from sqlalchemy import Row, Select, and_, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from jobreconciler.errors import Stalled
@@ -199,11 +199,11 @@ def _pages(run: Advancement) -> Iterator[Sequence[Row[Any]]]:
     columns = [documents.c.id, documents.c.tier, aggregations.c.document_id.label("has_figures")]
     query = _candidates(run, select(*columns, *(aggregations.c[name] for name in FIGURES)))
     query = query.outerjoin_from(documents, aggregations, of_document)
-    query = query.order_by(documents.c.id).limit(size)
+    query = query.where(documents.c.id > bindparam("after")).order_by(documents.c.id).limit(size)
     after = ""
     while not run.context.cancelled():
         with run.database.reading() as connection:
-            page = connection.execute(query.where(documents.c.id > after)).all()
+            page = connection.execute(query, {"after": after}).all()
         if not page:
             return
         yield page
