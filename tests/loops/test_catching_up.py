@@ -120,6 +120,8 @@ def test_a_live_slot_takes_the_place_of_none_that_is_owed(tmp_path: Path, overla
                 clock.pass_(minutes=minutes)
                 shift.look()
                 await shift.eventually(lambda live=live: len(runs(shift)) == live)
+            settled = Counter(["running", "queued", "queued", *LIVE[overlap]])
+            await shift.eventually(lambda: statuses(shift) == settled)
             return [each.status for each in runs(shift)]
 
     found = asyncio.run(main())
