@@ -107,7 +107,7 @@ class Attempts:
             error=error.message,
         )
         self._observer.loop_error("work")
-        self.trouble = f"runs wait for the store: {error.message}"
+        self.trouble = f"runs wait for the store: {error}"
         self._flight.rest(held)
         self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
 
@@ -175,15 +175,17 @@ class Attempts:
                 if not (judged.again is not None and await self._retry_later(judged)):
                     await self._finish([judged])
                 return
-            except JobReconcilerError as error:
+            except Exception as error:
+                expected = isinstance(error, JobReconcilerError)
                 log.error(
                     "outcome_not_stored",
                     execution=finished.execution_id,
-                    reason=error.reason,
-                    error=error.message,
+                    reason=getattr(error, "reason", "Unexpected"),
+                    error=str(error),
+                    exc_info=not expected,
                 )
                 self._observer.loop_error("work")
-                self.trouble = f"the ends of runs wait for the store: {error.message}"
+                self.trouble = f"the ends of runs wait for the store: {error}"
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_STORE_PAUSE)
 
@@ -221,7 +223,8 @@ class Attempts:
             return True
         try:
             await self._finish(ends)
-        except JobReconcilerError:
+        except Exception:
+            # Each is stored by itself then: that one says what is wrong with it.
             return False
         return True
 
