@@ -296,7 +296,8 @@ class Daemon:
             loop.add_signal_handler(number, self.stopping.set)
 
     async def _start_up(self) -> None:
-        """Reconcile (bounded when git is away), adopt what runs, then take up the schedules."""
+        """Adopt what runs, reconcile (bounded when git is away), then take up the schedules."""
+        await self.worker.resume()
         self._keep("reconcile", self.reconciling.run)
         first = await self.reconciling.first(FIRST_RECONCILE_SECONDS)
         if first is None or first.error is not None:
@@ -307,7 +308,6 @@ class Daemon:
                 else first.error and first.error.message,
             )
         await self.stops.load()
-        await self.worker.resume()
         await self.worker.recheck()
         self._keep("stops", self.stops.run)
         self._keep("work", self.worker.run)

@@ -48,8 +48,8 @@ def test_an_execution_is_read_back_as_it_was_released(store: SqlStore) -> None:
     assert release(store, wanted)
     assert store.execution("e1") == wanted
     assert store.execution("e2") is None
-    assert store.config_version("d" * 64) == CONFIG
-    assert store.config_version("e" * 64) is None
+    assert store.config_versions(["d" * 64]).get("d" * 64) == CONFIG
+    assert store.config_versions(["e" * 64]).get("e" * 64) is None
 
 
 def test_a_run_from_queue_to_end(store: SqlStore) -> None:
@@ -376,7 +376,7 @@ def test_the_same_config_is_pinned_once_and_again_after_it_was_rolled_back(
 ) -> None:
     with pytest.raises(NotFound):
         release(store, execution(job_id="ghost"))
-    assert store.config_version("d" * 64) is None
+    assert store.config_versions(["d" * 64]).get("d" * 64) is None
     assert release(store, execution("a"))
     assert release(store, execution("b"))
     assert place.sql("SELECT count(*) FROM config_versions") == [(1,)]

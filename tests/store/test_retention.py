@@ -51,8 +51,8 @@ def test_old_executions_go_with_their_attempts_and_configs(store: SqlStore, tmp_
     swept = sweep(store, tmp_path)
     assert (swept.executions, swept.config_versions) == (3, 3)
     assert [one.id for one in store.executions("nightly").items] == ["e1", "e35"]
-    assert store.config_version("digest-e35") == {"of": "e35"}
-    assert store.config_version("digest-e60") is None
+    assert store.config_versions(["digest-e35"]).get("digest-e35") == {"of": "e35"}
+    assert store.config_versions(["digest-e60"]).get("digest-e60") is None
     assert sweep(store, tmp_path) == Swept(), "a second sweep finds nothing"
 
 
@@ -80,7 +80,7 @@ def test_unfinished_executions_are_never_touched(store: SqlStore, tmp_path: Path
     swept = sweep(store, tmp_path, Retention(executions_a_job=1, output_bytes=0))
     assert (swept.executions, swept.outputs) == (2, 3)
     assert {one.id for one in store.unfinished()} == {"waiting", "running"}
-    assert store.config_version("w") is not None
+    assert store.config_versions(["w"]).get("w") is not None
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["running", "waiting"]
 
 
@@ -92,7 +92,7 @@ def test_a_config_that_went_is_stored_again_when_it_is_run_again(
         ran(store, f"e{days}", days)
     sweep(store, tmp_path)
     store.release(execution("later", config_digest="digest-e60"), {"of": "later"}).result()
-    assert store.config_version("digest-e60") == {"of": "later"}
+    assert store.config_versions(["digest-e60"]).get("digest-e60") == {"of": "later"}
 
 
 def test_a_config_that_is_run_between_look_and_deletion_stays(store: SqlStore) -> None:
@@ -105,7 +105,7 @@ def test_a_config_that_is_run_between_look_and_deletion_stays(store: SqlStore) -
     assert sorted(unused) == ["digest-e50", "digest-e60"]
     store.release(execution("later", config_digest="digest-e60"), {"of": "e60"}).result()
     assert store.forget_versions(unused, watched).result() == 1
-    assert store.config_version("digest-e60") == {"of": "e60"}
+    assert store.config_versions(["digest-e60"]).get("digest-e60") == {"of": "e60"}
 
 
 def test_a_file_version_goes_when_no_job_comes_from_it(store: SqlStore, tmp_path: Path) -> None:

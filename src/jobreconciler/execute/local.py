@@ -204,15 +204,18 @@ class LocalExecutor:
         return spool.claimed(directory) is not None or Path(directory, spool.RESULT).exists()
 
     async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
-        running = [execution for execution in unfinished if execution.status == "running"]
+        running = [
+            execution
+            for execution in unfinished
+            if execution.status == "running" and execution.id not in self._runs
+        ]
         found = await asyncio.to_thread(lambda: [*map(self._examine, running)])
         adopted = []
         for run in found:
-            if run is None or run.execution_id in self._runs:
-                continue
-            self._watch(run)
-            if run.pidfd >= 0:
-                adopted.append(run.execution_id)
+            if run is not None:
+                self._watch_opened(run)
+                if run.pidfd >= 0:
+                    adopted.append(run.execution_id)
         return adopted
 
     def running(self) -> int:
@@ -304,7 +307,8 @@ class LocalExecutor:
                 self._watch(run)
 
     def _examine(self, execution: Execution) -> _Run | None:
-        """Which process has an execution's last attempt, by its claim or else by the store."""
+        """Which process has an execution's last attempt, by its claim or else by the store, and a
+        descriptor of it where it still has. Blocks."""
         if not execution.attempts:
             return None
         attempt = execution.attempts[-1]
@@ -314,24 +318,32 @@ class LocalExecutor:
             attempt.pid or 0,
             attempt.pid_started or 0,
         )
-        return _Run(execution.id, attempt.number, directory, boot, pid, started)
+        run = _Run(execution.id, attempt.number, directory, boot, pid, started)
+        self._open(run)
+        return run
 
-    def _watch(self, run: _Run) -> None:
-        """From here on the run's end, which may be past, comes out of `finished`.
-
-        A result counts first: its supervisor may be at work on another run by now.
-        """
-        self._add(run)
-        ended = Path(run.directory, spool.RESULT).exists()
+    def _open(self, run: _Run) -> None:
+        """Its supervisor's descriptor, where that still has the run. A result counts first: the
+        supervisor may be at work on another run by now."""
+        ended = os.path.exists(f"{run.directory}/{spool.RESULT}")  # noqa: PTH110 - for thousands
         if ended or run.boot != self._boot or run.pid <= 0:
-            self._has_ended(run)
             return
         try:
             run.pidfd = os.pidfd_open(run.pid)
         except ProcessLookupError:
-            self._has_ended(run)
             return
-        if processes.is_alive(run.pid, run.pid_started):
+        if not processes.is_alive(run.pid, run.pid_started):
+            os.close(run.pidfd)
+            run.pidfd = -1
+
+    def _watch(self, run: _Run) -> None:
+        """From here on the run's end, which may be past, comes out of `finished`."""
+        self._open(run)
+        self._watch_opened(run)
+
+    def _watch_opened(self, run: _Run) -> None:
+        self._add(run)
+        if run.pidfd >= 0:
             asyncio.get_running_loop().add_reader(run.pidfd, self._has_ended, run)
         else:
             self._has_ended(run)

@@ -358,12 +358,7 @@ class Worker:
 
     async def resume(self) -> None:
         """Take over what an earlier daemon left waiting, running or pausing between attempts."""
-        unfinished = await asyncio.to_thread(self._store.unfinished)
-        configs: dict[str, dict[str, Any]] = {}
-        for digest in sorted({execution.config_digest for execution in unfinished}):
-            config = await asyncio.to_thread(self._store.config_version, digest)
-            if config is not None:
-                configs[digest] = config
+        unfinished, configs, begun = await asyncio.to_thread(self._left_over)
         left = [execution for execution in unfinished if execution.status == "running"]
         for execution in unfinished:
             held = Held(
@@ -379,18 +374,27 @@ class Worker:
                 self._attempts.rest(held, execution.not_before)
             else:
                 self._enqueue(held)
-        begun = [execution for execution in left if self._was_begun(execution)]
         for execution in left:
             claimed = self._flight.get(execution.id)
-            if claimed is not None and execution not in begun:
+            if claimed is not None and execution.id not in begun:
                 # Claimed, but the daemon was killed before it asked for a process.
                 self._spawn(self._attempts.launch(claimed))
-        adopted = await self._executor.adopt(begun)
+        adopted = await self._executor.adopt([one for one in left if one.id in begun])
         if unfinished:
             log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
 
-    def _was_begun(self, execution: Execution) -> bool:
-        return self._executor.was_begun(execution.id, len(execution.attempts))
+    def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]], set[str]]:
+        """In a thread: what is unfinished, its configs by digest, and which attempts of it somebody
+        ever took up."""
+        unfinished = self._store.unfinished()
+        digests = {execution.config_digest for execution in unfinished}
+        begun = {
+            execution.id
+            for execution in unfinished
+            if execution.status == "running"
+            and self._executor.was_begun(execution.id, len(execution.attempts))
+        }
+        return unfinished, self._store.config_versions(digests), begun
 
     async def quiet(self, within: float) -> None:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""

@@ -58,7 +58,7 @@ _CONFIGS = Statement(
     "SELECT job_id, config FROM job_configs WHERE job_id IN {ids} AND deleted_at IS NULL"
 )
 _BLOBS = Statement("SELECT blob, text FROM blobs WHERE blob IN {ids}")
-_VERSION = Statement("SELECT config FROM config_versions WHERE digest = :digest")
+_VERSIONS = Statement("SELECT digest, config FROM config_versions WHERE digest IN {ids}")
 
 
 _NO_LIMITS = Limits()
@@ -163,9 +163,10 @@ def configs(tx: Tx, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     return {job_id: config for job_id, config in found if config is not None}
 
 
-def config_version(tx: Tx, digest: str) -> dict[str, Any] | None:
-    row = tx.one(_VERSION, {"digest": digest})
-    return None if row is None else object_or_none(row[0])
+def config_versions(tx: Tx, digests: Collection[str]) -> dict[str, dict[str, Any]]:
+    rows = tx.all(_VERSIONS, {"ids": tx.ids(digests)})
+    found = ((digest, object_or_none(text)) for digest, text in rows)
+    return {digest: config for digest, config in found if config is not None}
 
 
 def blobs(tx: Tx, ids: Collection[str]) -> dict[str, bytes]:

@@ -99,8 +99,8 @@ class SqlStore:
     def configs(self, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         return self._read(reads.configs, job_ids)
 
-    def config_version(self, digest: str) -> dict[str, Any] | None:
-        return self._read(reads.config_version, digest)
+    def config_versions(self, digests: Collection[str]) -> dict[str, dict[str, Any]]:
+        return self._read(reads.config_versions, digests)
 
     def jobs(self, query: JobQuery) -> Page[StoredJob]:
         return self._read(jobs.jobs, query, self._clock.now())
