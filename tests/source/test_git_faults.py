@@ -242,8 +242,10 @@ def test_a_cat_file_that_was_killed_is_replaced_unnoticed(repo: GitRepo, make: M
 
 
 def children() -> list[int]:
+    """Of git alone: other tests' servers are children of this process too."""
     tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    found = [int(c) for t in tasks for c in (t / "children").read_text().split()]
+    return [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().startswith("git")]
 
 
 # ----------------------------------------------------------------------------------------- remotes
