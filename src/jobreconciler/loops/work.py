@@ -17,7 +17,7 @@ import structlog
 from jobreconciler.core import cron, notices, suspension
 from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
-from jobreconciler.errors import Stalled
+from jobreconciler.errors import JobReconcilerError, Stalled
 from jobreconciler.loops.attempts import Attempts, Told
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
@@ -141,18 +141,17 @@ class Worker:
             for execution_id in starting:
                 self._attempts.forget(execution_id)
             raise
-        results: list[Execution | None] = []
-        for one, (execution, choice), new in zip(due, decided, written, strict=True):
-            results.append(execution if new else None)
-            started = starting.get(execution.id)
-            if started is None and new:
-                await self._released(execution, choice, one.pinned, one.due_at)
-            elif started is not None and new:
-                self._spawn(self._attempts.launch(started))
-            elif started is not None:
-                self._attempts.forget(execution.id)
+        new = {execution.id for (execution, _), is_new in zip(decided, written, strict=True) if is_new}
+        for execution_id, held in starting.items():
+            if execution_id in new:
+                self._spawn(self._attempts.launch(held))
+            else:
+                self._attempts.forget(execution_id)
         self._observer.running(len(self._flight.running))
-        return results
+        for one, (execution, choice) in zip(due, decided, strict=True):
+            if execution.id in new and execution.id not in starting:
+                await self._released(execution, choice, one.pinned, one.due_at)
+        return [execution if execution.id in new else None for execution, _ in decided]
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -186,8 +185,12 @@ class Worker:
             self._observer.slot_skipped(pinned.job_id, "overlap")
             log.info("skipped", job=pinned.job_id, execution=execution.id, reason="overlap")
             return
-        if choice != "start":
+        try:
             await self._make_room(choice, pinned.job_id)
+        except (JobReconcilerError, OSError) as error:
+            # Whatever it was to take the place of goes on, and it waits.
+            log.error("room_not_made", job=pinned.job_id, execution=execution.id, error=str(error))
+            self._observer.loop_error("work")
         self._enqueue(Held(execution, pinned.config, due_at))
 
     async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
@@ -344,14 +347,16 @@ class Worker:
         if running is not None:
             running.stopped_for = reason
             return await self._executor.stop(execution_id, "cancelled")
-        held = self._flight.end(execution_id)
+        held = self._flight.get(execution_id)
         if held is None:
             return False
-        self._wake.set()
+        # It keeps its place until that is stored; one that begins first is not cancelled by it.
         cancelled = await asyncio.wrap_future(
             self._store.cancel_queued(execution_id, self._clock.now(), reason)
         )
-        self.on_ended(held.job_id)
+        if cancelled:
+            self._attempts.forget(execution_id)
+            self.on_ended(held.job_id)
         return cancelled
 
     # ------------------------------------------------------------------------- starting up
