@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from jobreconciler.model.execution import Trigger
+from jobreconciler.model.job import PinnedJob
 
 from .shift import MovableClock, Processes, Shift, working
 
@@ -62,5 +65,73 @@ def test_a_run_whose_place_cannot_be_taken_hinders_none_that_is_due_with_it(
                 processes.end(one)
                 await shift.eventually(lambda id=one: shift.store.execution(id).status != "running")
             assert set(statuses(shift, "always")) == {"succeeded"}, "each had its turn"
+
+    asyncio.run(main())
+
+
+def test_what_was_to_start_when_admitting_ends_holds_no_drain_up(tmp_path: Path) -> None:
+    """It stays queued in the store, for the next daemon."""
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def stopped(shift: Shift) -> str:
+        """Admitting ends after the work loop took it and before it could be claimed."""
+        shift.declare("once", "0 0 1 1 *")
+        pinned = shift.store.pinned(["once"])["once"]
+        told = shift.worker._observer.running
+
+        def running(count: int) -> None:
+            told(count)
+            shift.worker.admitting = shift.worker.admitting and not count
+
+        shift.worker._observer.running = running  # type: ignore[method-assign]
+        execution = await shift.worker.release(pinned, Trigger("manual", actor="someone"))
+        assert execution is not None
+        await shift.eventually(lambda: not shift.worker.admitting)
+        await shift.worker.quiet(10.0)
+        assert shift.worker.counts()["running"] == 0
+        assert not processes.begun
+        return execution.id
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            execution = await stopped(shift)
+        async with working(tmp_path, clock, processes) as shift:
+            await shift.eventually(lambda: execution in processes.running)
+
+    asyncio.run(main())
+
+
+def test_a_slot_runs_what_was_applied_before_it_was_released(tmp_path: Path) -> None:
+    """Read ahead of its time, changed, and loaded again while others are still being read."""
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            shift.declare("early", "* * * * *", parameters={"argv": ["old"]})
+            await shift.scheduler.load()
+            clock.pass_(seconds=59)
+            shift.look()
+            await shift.eventually(lambda: "early" in shift.scheduler._ahead)
+            shift.declare("early", "* * * * *", parameters={"argv": ["new"]})
+            shift.declare("late", "* * * * *")
+            read = shift.store.pinned
+
+            def slowly(job_ids: Collection[str]) -> dict[str, PinnedJob]:
+                found = read(job_ids)
+                future = asyncio.run_coroutine_threadsafe(shift.scheduler.load(), loop)
+                future.result(30)
+                return found
+
+            loop = asyncio.get_running_loop()
+            shift.store.pinned = slowly  # type: ignore[method-assign]
+            await shift.scheduler.load(["late"])
+            clock.pass_(seconds=2)
+            shift.look()
+            [execution] = await shift.eventually(lambda: shift.history("early"))
+            config = shift.store.config_version(execution.config_digest)
+            assert config is not None
+            assert config["payload"]["parameters"] == {"argv": ["new"]}
 
     asyncio.run(main())

@@ -86,12 +86,13 @@ class Scheduler:
 
     async def load(self, job_ids: Collection[str] | None = None) -> None:
         """Read the schedules of these jobs (None: of all) and act on them from now on."""
-        rows, starts = await asyncio.to_thread(self._read, job_ids)
         self._loads += 1
+        for job_id in list(self._ahead) if job_ids is None else job_ids:
+            self._ahead.pop(job_id, None)
+        rows, starts = await asyncio.to_thread(self._read, job_ids)
         for job_id in list(self._rows) if job_ids is None else job_ids:
             self._rows.pop(job_id, None)
             self._next.pop(job_id, None)
-            self._ahead.pop(job_id, None)
         for row, (slot, start) in zip(rows, starts, strict=True):
             self._rows[row.job_id] = row
             if slot is not None and start is not None:
@@ -164,11 +165,8 @@ class Scheduler:
         return list(due)
 
     async def _release(self, job_ids: list[str], now: datetime) -> None:
-        pinned = {id: self._ahead.pop(id) for id in job_ids if id in self._ahead}
         try:
-            unread = [job_id for job_id in job_ids if job_id not in pinned]
-            if unread:
-                pinned |= await asyncio.to_thread(self._store.pinned, unread)
+            pinned = await self._pinned(job_ids)
         except JobReconcilerError as error:
             log.error(
                 "slots_wait_for_store", jobs=len(job_ids), reason=error.reason, error=error.message
@@ -192,6 +190,16 @@ class Scheduler:
             await self._try_again(failed, str(crashes[0]))
         else:
             self.trouble = None
+
+    async def _pinned(self, job_ids: list[str]) -> dict[str, PinnedJob]:
+        """What these jobs execute: read ahead, else now. Raises what the store raises."""
+        loads = self._loads
+        ahead = {id: self._ahead.pop(id) for id in job_ids if id in self._ahead}
+        unread = [job_id for job_id in job_ids if job_id not in ahead]
+        found = await asyncio.to_thread(self._store.pinned, unread) if unread else {}
+        if ahead and loads != self._loads:  # jobs changed meanwhile, perhaps these
+            ahead = await asyncio.to_thread(self._store.pinned, list(ahead))
+        return ahead | found
 
     async def _release_plain(
         self, job_ids: list[str], pinned: Mapping[str, PinnedJob], now: datetime

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -141,7 +142,9 @@ class Worker:
             for execution_id in starting:
                 self._attempts.forget(execution_id)
             raise
-        new = {execution.id for (execution, _), is_new in zip(decided, written, strict=True) if is_new}
+        new = {
+            execution.id for (execution, _), is_new in zip(decided, written, strict=True) if is_new
+        }
         for execution_id, held in starting.items():
             if execution_id in new:
                 self._spawn(self._attempts.launch(held))
@@ -403,8 +406,10 @@ class Worker:
 
     async def quiet(self, within: float) -> None:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=within)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._tasks:
+                    await asyncio.wait(set(self._tasks))
 
     # ---------------------------------------------------------------------------- the loop
 
@@ -426,9 +431,12 @@ class Worker:
             self._observer.running(len(self._flight.running))
 
     async def _start(self, starting: Sequence[Held]) -> None:
-        if self.admitting:  # else they stay queued in the store, for the next daemon
-            for held in await self._attempts.claim(starting):
-                self._spawn(self._attempts.launch(held))
+        if not self.admitting:
+            for held in starting:  # they stay queued in the store, for the next daemon
+                self._attempts.forget(held.execution.id)
+            return
+        for held in await self._attempts.claim(starting):
+            self._spawn(self._attempts.launch(held))
 
     async def collect(self) -> None:
         """Record the end of every attempt; many at once, so that they share commits."""
