@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel, model_serializer
+from pydantic import BaseModel, create_model, model_serializer
 
 from jobreconciler.jobtypes.base import PythonType
 from jobreconciler.jobtypes.registry import load_job_types
@@ -415,7 +416,7 @@ def test_the_version_changes_with_the_types() -> None:
 def test_the_version_changes_with_the_text_of_the_code_that_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("model", "source", "core"):
+    for folder in reader_version._READING:
         shutil.copytree(reader_version._PACKAGE / folder, tmp_path / folder)
     monkeypatch.setattr(reader_version, "_PACKAGE", tmp_path)
     assert reader_version.reader_version(load_job_types()) == LOADER.version
@@ -476,3 +477,29 @@ def test_a_valid_file_may_disable_its_job() -> None:
 
     assert file.problems == ()
     assert file.job is not None and not file.job.enabled
+
+
+def test_the_version_changes_with_a_model_that_a_types_parameters_only_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages keep what their types share in a module beside them."""
+    shared = tmp_path / "a_shared_model.py"
+    shared.write_text("from pydantic import BaseModel\nclass Window(BaseModel): hours: int\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    window = importlib.import_module("a_shared_model").Window
+    command = load_job_types().get("command")
+    made = create_model("Made", windows=(dict[str, list[window] | None], ...))
+
+    class Theirs(type(command)):  # type: ignore[misc]
+        parameters = made
+
+    class Only:
+        def names(self) -> tuple[str, ...]:
+            return ("theirs",)
+
+        def get(self, name: str) -> Theirs:  # noqa: ARG002
+            return Theirs()
+
+    before = reader_version.reader_version(Only())  # type: ignore[arg-type]
+    shared.write_text("from pydantic import BaseModel\nclass Window(BaseModel): days: int\n")
+    assert reader_version.reader_version(Only()) != before  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import pydantic
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobreconciler.ports import JobType, JobTypes
 
 _PACKAGE = Path(jobreconciler.__file__).parent
-_READING = ("model", "source", "core")
+_READING = ("model", "source", "core", "jobtypes")
 
 
 def reader_version(job_types: JobTypes) -> str:
@@ -42,9 +42,24 @@ def _own_code() -> Iterator[Path]:
 
 
 def _modules(job_type: JobType) -> set[str]:
-    """Where a type and all that its parameters inherit are written."""
-    bases = {base.__module__ for base in job_type.parameters.__mro__}
+    """Where a type, the models that its parameters are made of, and what those inherit are
+    written."""
+    models: set[type[pydantic.BaseModel]] = set()
+    _collect(job_type.parameters, models)
+    bases = {base.__module__ for model in models for base in model.__mro__}
     return {type(job_type).__module__, *bases} - {"builtins", "pydantic.main"}
+
+
+def _collect(annotation: Any, models: set[type[pydantic.BaseModel]]) -> None:
+    """Adds the models that are in an annotation, at any depth."""
+    for inner in get_args(annotation):
+        _collect(inner, models)
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        if annotation in models:
+            return
+        models.add(annotation)
+        for field in annotation.model_fields.values():
+            _collect(field.annotation, models)
 
 
 def _text_of(module: str) -> bytes:
