@@ -6,6 +6,8 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,3 +167,13 @@ def test_unknown_settings_are_refused_with_the_known_ones(
     with pytest.raises(Refused, match=said) as refused:
         configure(format, level)
     assert refused.value.hint
+
+
+def test_a_line_that_cannot_be_written_fails_nobody() -> None:
+    """A full disk, a reader that has gone away."""
+    with suppress(OSError), Path("/dev/full").open("w", encoding="utf-8") as full:
+        configure("json", stream=full)
+        structlog.get_logger("here").error("not_read", job="nightly")
+        structlog.get_logger("here").info("not_read_either")
+    assert full.closed
+    structlog.get_logger("here").warning("after_the_end")

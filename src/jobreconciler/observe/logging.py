@@ -92,11 +92,24 @@ def _shared() -> list[Any]:
 
 
 class _Lines(structlog.WriteLogger):
-    """Writes lines to a stream; has the name that `add_logger_name` asks for."""
+    """Writes lines to a stream; has the name that `add_logger_name` asks for.
+
+    A line that cannot be written (the disk is full, nobody reads any more) is lost: what it tells
+    of has happened, and whoever tells of it goes on.
+    """
 
     def __init__(self, stream: TextIO, name: str = "root") -> None:
         super().__init__(stream)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        try:
+            super().msg(message)
+        except (OSError, ValueError):
+            return
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def _rendering(as_json: bool, *, colors: bool) -> list[Any]:
