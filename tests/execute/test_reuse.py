@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import signal
@@ -103,6 +104,28 @@ def test_a_supervisor_that_vanished_between_runs_is_replaced(arena: Arena) -> No
 
 def has_ended(started: Started) -> bool:
     return not processes.is_alive(started.pid, started.pid_started)
+
+
+def test_a_supervisor_that_vanishes_while_work_comes_in_holds_nothing_up(arena: Arena) -> None:
+    async def both_at_once() -> list[str]:
+        async with arena.executor() as executor:
+            first = await executor.start(arena.launch(shell("true")))
+            await next_end(executor)
+            server = executor.server_pid
+            assert server is not None
+            os.kill(server, signal.SIGSTOP)
+            os.kill(first.pid, signal.SIGKILL)
+            await eventually(lambda: not processes.is_alive(first.pid, first.pid_started))
+            starting = asyncio.create_task(executor.start(arena.launch(shell("sleep 600"))))
+            await asyncio.sleep(0.1)
+            os.kill(server, signal.SIGCONT)
+            started = await starting
+            os.kill(started.pid, signal.SIGTERM)
+            second = await next_end(executor)
+            assert executor.server_pid == server
+            return [second.status, (await arena.outcome(executor, shell("true"))).status]
+
+    assert within(both_at_once()) == ["lost", "succeeded"]
 
 
 def test_supervisors_that_wait_for_work_end_with_the_daemon(arena: Arena) -> None:

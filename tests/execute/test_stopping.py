@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from execute.arena import Arena, eventually, eventually_now, next_end, python, shell, within
 from jobreconciler.execute import processes
+from jobreconciler.model.execution import Outcome
 
 DAEMONISE = """
 import os, sys, time
@@ -80,6 +82,24 @@ def test_a_stop_right_after_the_start_stops_it_too(arena: Arena) -> None:
             assert (await next_end(executor)).status == "cancelled"
 
     within(stop())
+
+
+def test_a_stop_before_it_is_known_who_has_the_run_stops_it_too(arena: Arena) -> None:
+    async def unanswered() -> Outcome:
+        async with arena.executor() as executor:
+            await arena.outcome(executor, shell("true"))
+            server = executor._servers[False]._transport
+            assert server is not None
+            server.pause_reading()
+            launch = arena.launch(shell("echo up; sleep 600"))
+            starting = asyncio.create_task(executor.start(launch))
+            await eventually(lambda: arena.output(2))
+            assert await executor.stop(launch.execution_id, "cancelled")
+            server.resume_reading()
+            await starting
+            return await next_end(executor)
+
+    assert within(unanswered()).status == "cancelled"
 
 
 def test_stopping_what_does_not_run_says_so(arena: Arena) -> None:

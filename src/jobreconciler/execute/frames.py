@@ -42,18 +42,20 @@ class Unpacker:
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         buffer = self._buffer + data if self._buffer else data
         at = 0
-        while len(buffer) - at >= _HEAD:
-            size = int.from_bytes(buffer[at : at + 4], "big")
-            if size > LARGEST:
-                raise TooLarge(f"a message of {size} bytes")
-            end = at + _HEAD + size
-            if len(buffer) < end:
-                break
-            number = int.from_bytes(buffer[at + 4 : at + _HEAD], "big")
-            body = buffer[at + _HEAD : end]
-            at = end
-            yield number, body
-        self._buffer = buffer[at:]
+        try:
+            while len(buffer) - at >= _HEAD:
+                size = int.from_bytes(buffer[at : at + 4], "big")
+                if size > LARGEST:
+                    raise TooLarge(f"a message of {size} bytes")
+                end = at + _HEAD + size
+                if len(buffer) < end:
+                    break
+                number = int.from_bytes(buffer[at + 4 : at + _HEAD], "big")
+                body = buffer[at + _HEAD : end]
+                at = end
+                yield number, body
+        finally:  # also where the caller wants no more of them now
+            self._buffer = buffer[at:]
 
 
 def send(descriptor: int, frame: bytes) -> None:

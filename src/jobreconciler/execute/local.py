@@ -41,7 +41,8 @@ _LAUNCH_TRIES = 4
 class _Run:
     """One attempt and the process that has it.
 
-    The server tells of the ends of what it launched; `pidfd` watches everything else.
+    The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`: a
+    stop was asked for before it was known who has it.
     """
 
     execution_id: str
@@ -51,6 +52,7 @@ class _Run:
     pid: int = 0
     pid_started: int = 0
     pidfd: int = -1
+    to_stop: bool = False
     result: Mapping[str, Any] | None = None
 
 
@@ -160,6 +162,7 @@ class LocalExecutor:
         Path(run.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         spool.ask_to_stop(run.directory, status)
         if run.pid == 0:
+            run.to_stop = True
             return True
         return processes.send(run.pid, run.pid_started, signal.SIGUSR1)
 
@@ -282,6 +285,8 @@ class LocalExecutor:
             raise NotFound(str(error)) from None
 
     def _started(self, run: _Run) -> Started:
+        if run.to_stop:  # asked for when nobody knew yet whom to wake: it may have looked already
+            processes.send(run.pid, run.pid_started, signal.SIGUSR1)
         return Started(
             run.execution_id,
             run.attempt,

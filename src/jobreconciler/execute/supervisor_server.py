@@ -88,11 +88,13 @@ class Server:
         """Returns when the daemon is gone, or nothing was to be done for long."""
         frames.send(self._connection, frames.pack(0, {"ready": os.getpid()}))
         while True:
-            for descriptor, _ in self._poll.poll(self._timeout()):
+            ready = [descriptor for descriptor, _ in self._poll.poll(self._timeout())]
+            for descriptor in ready:
                 if descriptor != self._connection:
                     self._hear(self._workers[descriptor])
-                elif not self._take():
-                    return
+            # Last: giving work to one that is gone frees its descriptor, which a fork takes again.
+            if self._connection in ready and not self._take():
+                return
             self._say()
             self._dismiss_old()
             if not self._workers and time.monotonic() - self._last > self._stay_seconds:
