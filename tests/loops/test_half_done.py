@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobreconciler.model.execution import Trigger
+from jobreconciler.errors import Transient
+from jobreconciler.model.execution import Launch, Trigger
 from jobreconciler.model.job import PinnedJob
+from jobreconciler.ports import Started
 
 from .shift import MovableClock, Processes, Shift, working
 
@@ -100,6 +102,31 @@ def test_what_was_to_start_when_admitting_ends_holds_no_drain_up(tmp_path: Path)
             await shift.eventually(lambda: execution in processes.running)
 
     asyncio.run(main())
+
+
+class Closing(Processes):
+    """Those of an executor that closes before it could start anything."""
+
+    async def start(self, launch: Launch) -> Started:
+        raise Transient(f"no {launch.execution_id}", reason="Closing")
+
+
+def test_a_run_that_a_closing_daemon_does_not_start_is_the_next_ones(tmp_path: Path) -> None:
+    clock = MovableClock()
+    processes = Processes(clock)
+
+    async def main() -> list[str]:
+        async with working(tmp_path, clock, Closing(clock)) as shift:
+            shift.declare("often", "* * * * *")
+            await shift.scheduler.load()
+            minute(shift, clock)
+            await shift.eventually(lambda: shift.history("often"))
+            await shift.worker.quiet(10.0)
+        async with working(tmp_path, clock, processes) as shift:
+            await shift.eventually(lambda: statuses(shift, "often") == ["succeeded"])
+            return [each.error for each in shift.history("often") if each.error]
+
+    assert asyncio.run(main()) == []
 
 
 def test_a_slot_runs_what_was_applied_before_it_was_released(tmp_path: Path) -> None:

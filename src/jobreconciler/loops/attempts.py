@@ -117,6 +117,8 @@ class Attempts:
         try:
             started = await self._executor.start(_launch(held))
         except JobReconcilerError as error:
+            if error.reason == "Closing":
+                return  # it stays claimed: the next daemon starts it, or finds it started
             await self._could_not_start(
                 held, error.message, retryable=not isinstance(error, Invalid)
             )
