@@ -157,8 +157,7 @@ def test_a_slot_runs_what_was_applied_before_it_was_released(tmp_path: Path) -> 
             clock.pass_(seconds=2)
             shift.look()
             [execution] = await shift.eventually(lambda: shift.history("early"))
-            config = shift.store.config_version(execution.config_digest)
-            assert config is not None
+            [config] = shift.store.config_versions([execution.config_digest]).values()
             assert config["payload"]["parameters"] == {"argv": ["new"]}
 
     asyncio.run(main())
