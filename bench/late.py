@@ -26,8 +26,8 @@ from jobreconciler.core import cron
 JOBS = 10_000
 JITTER = 59
 """Seconds; with 60 a job's slot could start after the next one's."""
-MAX_RUNNING = 32
-"""`--max-running`: a queue for room would be lateness too."""
+MAX_RUNNING = 16
+"""`--max-running`: as many as there are workers that wait; more than these are forked each time."""
 WARM_UP_SECONDS = 10
 SECONDS = 60
 AT_ONCE_SECONDS = 20
