@@ -161,3 +161,23 @@ def test_a_slot_runs_what_was_applied_before_it_was_released(tmp_path: Path) -> 
             assert config["payload"]["parameters"] == {"argv": ["new"]}
 
     asyncio.run(main())
+
+
+def test_a_row_that_somebody_changed_by_hand_keeps_no_other_job_from_starting(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    processes = Processes(clock)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            for job_id in ("beside", "drifted"):
+                shift.declare(job_id, "* * * * *")
+            await shift.scheduler.load()
+            with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
+                database.execute("UPDATE job_configs SET config = '{}' WHERE job_id = 'drifted'")
+            minute(shift, clock)
+            await shift.eventually(lambda: statuses(shift, "beside") == ["succeeded"])
+            assert statuses(shift, "drifted") == []
+
+    asyncio.run(main())

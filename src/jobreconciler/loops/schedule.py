@@ -173,7 +173,10 @@ class Scheduler:
             )
             await self._try_again(job_ids, error.message)
             return
-        left = await self._release_plain(job_ids, pinned, now)
+        try:
+            left = await self._release_plain(job_ids, pinned, now)
+        except Exception:  # one of them is to blame: each by itself shows which
+            left = job_ids
         results = await asyncio.gather(
             *(self._release_one(job_id, pinned.get(job_id), now) for job_id in left),
             return_exceptions=True,
@@ -205,7 +208,7 @@ class Scheduler:
         self, job_ids: list[str], pinned: Mapping[str, PinnedJob], now: datetime
     ) -> list[str]:
         """Release, in one transaction, those jobs of which one slot is due, on time, with nobody's
-        stop in the way. Returns the ids of the others; of all where the store did not take it."""
+        stop in the way. Returns the ids of the others; raises where none could be released."""
         plain: list[DueSlot] = []
         left: list[str] = []
         for job_id in job_ids:
@@ -220,10 +223,7 @@ class Scheduler:
                 left.append(job_id)
         if not plain:
             return left
-        try:
-            released = await self._worker.release_all(plain)
-        except JobReconcilerError:
-            return job_ids
+        released = await self._worker.release_all(plain)
         for due, execution in zip(plain, released, strict=True):
             if execution is None:
                 _say_handled(due.pinned.job_id, due.slot)

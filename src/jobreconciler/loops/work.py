@@ -129,14 +129,15 @@ class Worker:
         ]
         releases = []
         starting: dict[str, Held] = {}
-        for one, (execution, choice) in zip(due, decided, strict=True):
-            held = Held(execution, one.pinned.config, one.due_at)
-            attempt = None
-            if choice == "start" and self.admitting and self._flight.start(held, self._max_running):
-                attempt = self._attempts.begin(held)
-                starting[execution.id] = held
-            releases.append((execution, one.pinned.config, attempt))
         try:
+            for one, (execution, choice) in zip(due, decided, strict=True):
+                held = Held(execution, one.pinned.config, one.due_at)
+                start = choice == "start" and self.admitting
+                attempt = None
+                if start and self._flight.start(held, self._max_running):
+                    starting[execution.id] = held
+                    attempt = self._attempts.begin(held)
+                releases.append((execution, one.pinned.config, attempt))
             written = await asyncio.wrap_future(self._store.release_all(releases))
         except BaseException:
             for execution_id in starting:
