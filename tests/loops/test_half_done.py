@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from jobreconciler.errors import Transient
 from jobreconciler.model.execution import Launch, Trigger
 from jobreconciler.model.job import PinnedJob
@@ -181,3 +183,42 @@ def test_a_row_that_somebody_changed_by_hand_keeps_no_other_job_from_starting(
             assert statuses(shift, "drifted") == []
 
     asyncio.run(main())
+
+
+MEANWHILE = [
+    ("its deadline passes", {"seconds": 3600}, False, ["missed"]),
+    ("it is suspended", {"seconds": 1}, True, ["queued"]),
+    ("nothing happens", {"seconds": 1}, False, ["succeeded"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("away", "suspended", "became"),
+    [row[1:] for row in MEANWHILE],
+    ids=[row[0] for row in MEANWHILE],
+)
+def test_a_claimed_run_that_nobody_began_starts_only_if_it_still_may(
+    tmp_path: Path, away: dict[str, float], suspended: bool, became: list[str]
+) -> None:
+    clock = MovableClock()
+    processes = Processes(clock)
+    schedule = {"startingDeadlineSeconds": 60, "catchUp": "none"}
+
+    async def main() -> list[str]:
+        async with working(tmp_path, clock, Closing(clock)) as shift:
+            shift.declare("often", "* * * * *", schedule=schedule)
+            await shift.scheduler.load()
+            minute(shift, clock)
+            await shift.eventually(lambda: statuses(shift, "often") == ["running"])
+            await shift.worker.quiet(10.0)
+            if suspended:
+                await shift.stops.put("job", "often", actor="ada", reason=None, until=None)
+        clock.pass_(**away)
+        async with working(tmp_path, clock, processes) as shift:
+            await shift.eventually(lambda: statuses(shift, "often")[:1] == became)
+            await asyncio.sleep(0.1)  # and it stays that
+            first = shift.history("often")[0]
+            assert len(first.attempts) == (first.status == "succeeded")
+            return [first.status]
+
+    assert asyncio.run(main()) == became

@@ -111,6 +111,17 @@ def _do(store: SqlStore, action: str) -> Future[bool]:
     return store.cancel_queued("e1", after(minutes=1), "replaced")
 
 
+def test_an_attempt_that_nobody_took_up_is_given_back(store: SqlStore) -> None:
+    assert release(store, execution())
+    waited = store.execution("e1")
+    assert store.start_attempt("e1", ATTEMPT).result()
+    assert store.unclaim_all([("e1", 2), ("none", 1)]).result() == [False, False]
+    assert store.unclaim_all([("e1", 1)]).result() == [True]
+    assert store.execution("e1") == waited
+    assert store.unclaim_all([("e1", 1)]).result() == [False]
+    assert store.start_attempt("e1", ATTEMPT).result()
+
+
 def test_an_outcome_of_another_attempt_is_not_taken(store: SqlStore) -> None:
     assert release(store, execution())
     assert store.start_attempt("e1", ATTEMPT).result()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
-MOST_IDLE = 16
+MOST_IDLE = 64
 """Supervisors that may wait for work; more than these end with their run."""
 IDLE_SECONDS = 10.0
 MOST_RUNS = 1000

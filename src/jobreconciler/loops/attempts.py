@@ -1,7 +1,7 @@
 """From an execution that may start to its process, and from the process's end to its outcome.
 
-Claims an attempt in the store before its process is started, so that a crash in between can lose
-the attempt (found and recorded on restart) but never run it twice. What happens to many at once is
+Claims an attempt in the store before its process is started: after a crash in between it is given
+back, and never run twice. What happens to many at once is
 written in one transaction; where that fails each is written by itself.
 """
 

@@ -1,7 +1,7 @@
 """Executions → outcomes. Takes what was released, starts it when there is room, records its end.
 
-Claims an execution in the store before its process is started, so that a crash in between can
-lose an attempt (found and recorded on restart) but never run one twice.
+Claims an execution in the store before its process is started: after a crash in between it goes
+back into the line, and no attempt is ever run twice.
 """
 
 from __future__ import annotations
@@ -368,7 +368,8 @@ class Worker:
     async def resume(self) -> None:
         """Take over what an earlier daemon left waiting, running or pausing between attempts."""
         unfinished, configs, begun = await asyncio.to_thread(self._left_over)
-        left = [execution for execution in unfinished if execution.status == "running"]
+        left: list[Execution] = []
+        claimed: list[Held] = []
         for execution in unfinished:
             held = Held(
                 execution,
@@ -376,21 +377,35 @@ class Worker:
                 attempts=len(execution.attempts),
                 started_at=execution.started_at,
             )
-            if execution.status == "running":
+            if execution.id in begun:
                 self._flight.run(held)
+                left.append(execution)
+            elif execution.status == "running":
+                claimed.append(held)
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
                 self._attempts.rest(held, execution.not_before)
             else:
                 self._enqueue(held)
-        for execution in left:
-            claimed = self._flight.get(execution.id)
-            if claimed is not None and execution.id not in begun:
-                # Claimed, but the daemon was killed before it asked for a process.
-                self._spawn(self._attempts.launch(claimed))
-        adopted = await self._executor.adopt([one for one in left if one.id in begun])
+        adopted = await self._executor.adopt(left)
+        await self._give_back(claimed)
         if unfinished:
             log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
+
+    async def _give_back(self, claimed: Sequence[Held]) -> None:
+        """The daemon was killed before it asked for their processes: they wait again, and start
+        only if they still may."""
+        attempts = [(held.execution.id, held.attempts) for held in claimed]
+        given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
+        for held, done in zip(claimed, given, strict=True):
+            if not done:
+                continue
+            held.attempts -= 1
+            if held.attempts:
+                self._flight.rest(held, counted=False)
+            else:
+                held.started_at = None
+            self._enqueue(held, counted=held.attempts > 0)
 
     def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]], set[str]]:
         """In a thread: what is unfinished, its configs by digest, and which attempts of it somebody

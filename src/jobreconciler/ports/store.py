@@ -211,6 +211,10 @@ class Store(Protocol):
     def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
         """`start_attempt` for each, in one transaction: where one fails, none is written."""
 
+    def unclaim_all(self, claimed: Sequence[tuple[str, int]]) -> Future[list[bool]]:
+        """running → queued, for each execution whose attempt of that number nobody ever took up:
+        the attempt goes. False where it runs another one or none."""
+
     def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
         """`finish` for each, in one transaction: where one fails, none is written."""
 

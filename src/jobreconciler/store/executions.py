@@ -29,6 +29,14 @@ _START = Statement(
     "UPDATE job_executions SET status = 'running', attempt = :number, not_before = NULL, "
     "started_at = coalesce(started_at, :started_at) WHERE id = :execution_id AND status = 'queued'"
 )
+_UNCLAIM = Statement(
+    "UPDATE job_executions SET status = 'queued', attempt = :attempt - 1, "
+    "started_at = CASE WHEN :attempt = 1 THEN NULL ELSE started_at END "
+    "WHERE id = :id AND status = 'running' AND attempt = :attempt"
+)
+_DROP_ATTEMPT = Statement(
+    "DELETE FROM execution_attempts WHERE execution_id = :id AND number = :attempt"
+)
 _ADD_ATTEMPT = insert(tables.execution_attempts, leave_out=("output_bytes", "output_dropped"))
 _FINISH = Statement(
     "UPDATE job_executions SET status = :status, finished_at = :finished_at, "
@@ -178,6 +186,15 @@ def start_attempt(tx: Tx, execution_id: str, attempt: Attempt) -> bool:
     if tx.run(_START, row) == 0:
         return False
     tx.run(_ADD_ATTEMPT, row)
+    return True
+
+
+def unclaim(tx: Tx, execution_id: str, attempt: int) -> bool:
+    """running → queued, as if that attempt had never been."""
+    row = {"id": execution_id, "attempt": attempt}
+    if tx.run(_UNCLAIM, row) == 0:
+        return False
+    tx.run(_DROP_ATTEMPT, row)
     return True
 
 

@@ -247,6 +247,9 @@ class SqlStore:
     def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
         return self.submit(lambda tx: [executions.start_attempt(tx, *one) for one in begun])
 
+    def unclaim_all(self, claimed: Sequence[tuple[str, int]]) -> Future[list[bool]]:
+        return self.submit(lambda tx: [executions.unclaim(tx, *one) for one in claimed])
+
     def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
         return self.submit(
             lambda tx: [
