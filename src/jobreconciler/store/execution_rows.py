@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import and_, or_, select
 
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
@@ -109,7 +109,7 @@ def _trigger_json(trigger: Trigger) -> str:
 
 
 def _read_trigger(type_: Any, packed: str) -> Trigger:
-    found = json.loads(packed)
+    found = from_json(packed)
     return Trigger(
         type=type_,
         slot=instant_or_none(found.get("slot")),
@@ -154,14 +154,14 @@ def _read(row: Row, attempts: tuple[Attempt, ...]) -> Execution:
         error=named["error"],
         attempts=attempts,
         progress=None if progress is None else _pair(progress),
-        metrics=json.loads(named["metrics"]) if named["metrics"] else {},
-        result=None if named["result"] is None else json.loads(named["result"]),
+        metrics=from_json(named["metrics"]) if named["metrics"] else {},
+        result=None if named["result"] is None else from_json(named["result"]),
         dry_run=bool(named["dry_run"]),
     )
 
 
 def _pair(packed: str) -> tuple[int, int]:
-    done, total = json.loads(packed)
+    done, total = from_json(packed)
     return done, total
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
+from pydantic_core import from_json
+
 from jobreconciler.core.audit import canonical_json
 from jobreconciler.model.condition import Condition
 from jobreconciler.model.problem import Problem
@@ -59,7 +61,7 @@ def object_or_none(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = from_json(text)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
