@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -51,8 +52,7 @@ from jobreconciler.ports import Backfilled, Received
 from jobreconciler.settings import Settings
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
-from jobreconciler.web.app import create_app
-from jobreconciler.web.auth import Access
+from jobreconciler.web.late import Application, LateApplication
 
 log = structlog.get_logger("jobreconciler")
 
@@ -257,13 +257,15 @@ class Daemon:
 
     async def serve(self) -> None:
         """Run until told to stop. Raises Refused where the address cannot be listened on."""
-        access = await asyncio.to_thread(self._access)
+        await asyncio.to_thread(self._check_access)
         listening = _listen(self.settings)
-        server = _server(create_app(self, self.metrics, access))
+        application = LateApplication(self._application, self.ready)
+        server = _server(application)
         self._install_signals()
         web = asyncio.create_task(server.serve([listening]))
         try:
             await self._start_up()
+            self._keep("web", partial(_load, application))
             log.info(
                 "ready", listen=f"http://{self.settings.listen}", jobs=self.reconciler.index.live
             )
@@ -273,9 +275,17 @@ class Daemon:
         if self.failed is not None:
             raise self.failed
 
-    def _access(self) -> Access:
-        loopback = is_loopback(self.settings.listen_host)
-        if not loopback and not any(
+    def _application(self) -> Application:
+        """The HTTP side. Imported here: the slots of a daemon that starts do not wait for it."""
+        from jobreconciler.web.app import create_app
+        from jobreconciler.web.auth import Access
+
+        access = Access(self.store, loopback=is_loopback(self.settings.listen_host))
+        return create_app(self, self.metrics, access)
+
+    def _check_access(self) -> None:
+        """Leave the first token. Raises Refused where anybody could reach a daemon without one."""
+        if not is_loopback(self.settings.listen_host) and not any(
             not token.first_start and token.revoked_at is None for token in self.store.list_tokens()
         ):
             raise Refused(
@@ -288,7 +298,6 @@ class Daemon:
             lambda token: self.store.check_token(token) is not None,
             lambda: self.store.create_token("first-start", "operator", first_start=True).result(),
         )
-        return Access(self.store, loopback=loopback)
 
     def _install_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -425,6 +434,16 @@ def _server(app: Any) -> _Server:
             http="h11",
         )
     )
+
+
+async def _load(application: LateApplication) -> None:
+    """What it is made of lives as long as the daemon: nothing to collect meanwhile or later."""
+    gc.disable()
+    try:
+        await application.load()
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _settle_memory() -> None:
