@@ -1,7 +1,7 @@
 """A daemon is killed with 1,000 jobs running and started again: how fast it has them back.
 
-Seconds are from the log's `store_open` to its `resumed`, both of the new daemon, so that a first
-look at git lies within them. Afterwards every job has to have ended well at its first attempt:
+Seconds are from the log's `store_open` to its `resumed`, both of the new daemon, before its first
+look at git. Afterwards every job has to have ended well at its first attempt:
 none was lost, none was started twice.
 """
 
