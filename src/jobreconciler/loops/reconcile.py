@@ -39,9 +39,6 @@ from jobreconciler.ports import (
 
 log = structlog.get_logger("jobreconciler.reconcile")
 
-START = "start"
-"""The trigger of the pass that a daemon's readiness waits for."""
-
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
@@ -134,20 +131,18 @@ class Reconciler:
         self._check_descent(state, revision)
         same_reader = self._same_reader(state)
         base = state.base_revision if state is not None and same_reader else None
-        # A start compares every file with what is stored only when nobody waits for it any more.
-        whole = self._first and not (trigger == START and base == revision)
         selection = select(
             self._source,
             index,
             revision,
-            None if whole else base,
+            None if self._first else base,
             self._options.jobs_dir,
             reread=not same_reader,
         )
         files = read_files(self._source, self._loader, selection)
         plan = self._plan(selection, files, index)
         result = self._apply(plan, selection, index, trigger, at)
-        self._first = self._first and not whole
+        self._first = False
         return result
 
     def _loaded(self) -> JobIndex:

@@ -12,7 +12,7 @@ import structlog
 
 from jobreconciler.core.verdict import retry_delay
 from jobreconciler.errors import JobReconcilerError
-from jobreconciler.loops.reconcile import START, PassResult, Reconciler
+from jobreconciler.loops.reconcile import PassResult, Reconciler
 
 log = structlog.get_logger("jobreconciler.reconcile")
 
@@ -35,7 +35,7 @@ class ReconcileLoop:
         self._poll_seconds = poll_seconds
         self._instance = instance
         self._wake = asyncio.Event()
-        self._reason = START
+        self._reason = "start"
         self._waiters: list[asyncio.Future[PassResult]] = []
         self._failures = 0
         self._last_error: JobReconcilerError | None = None
@@ -54,7 +54,7 @@ class ReconcileLoop:
 
     async def first(self, within: float) -> PassResult | None:
         """The start-up pass. None: the source takes longer than `within` seconds; it goes on."""
-        waiter = asyncio.ensure_future(self.now(START))
+        waiter = asyncio.ensure_future(self.now("start"))
         done, _ = await asyncio.wait({waiter}, timeout=within)
         return waiter.result() if done else None
 
@@ -92,7 +92,6 @@ class ReconcileLoop:
 
     async def keep_healing(self) -> None:
         """At start and every ten minutes: put back what was changed behind the daemon's back."""
-        await self.now("check")
         while True:
             healed = await asyncio.to_thread(self._reconciler.heal)
             if healed:
