@@ -32,7 +32,6 @@ from jobreconciler.schema import render_schemas
 from jobreconciler.source.checks import expression_fault
 from jobreconciler.source.files import load_directory
 from jobreconciler.source.load import YamlLoader
-from jobreconciler.source.parallel import load_many
 
 Row = dict[str, Any]
 
@@ -154,7 +153,7 @@ def validate(root: Path) -> None:
     expression_fault.cache_clear()
     found = load_directory(root)
     loader = YamlLoader(load_job_types(), configs=False)
-    files = load_many(loader, found.entries, found.contents, found.defaults)
+    files = loader.load(found.entries, found.contents, found.defaults)
     wrong = [file for file in files if file.problems] or cross_check(files, all_environments=True)
     if wrong or len(files) != FILES:
         raise AssertionError(f"the files were meant to be valid: {str(wrong)[:500]}")

@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 
 from jobreconciler.errors import NotFound
-from jobreconciler.source import parallel
 from jobreconciler.source.files import blob_id, load_directory
-from jobreconciler.source.load import YamlLoader
-from jobreconciler.source.parallel import load_many
 from jobreconciler.source.strict_yaml import MAX_BYTES
-from source.loading import TYPES, VALID
+from source.loading import VALID
 
 
 @pytest.fixture
@@ -160,37 +157,3 @@ def test_a_path_that_is_not_there_is_said_to_be_missing(repo: Path) -> None:
         names(repo, "jobs.d/zzz.yaml")
     with pytest.raises(NotFound, match="there is no directory"):
         names(repo, jobs_dir="nowhere")
-
-
-@pytest.fixture
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH_IT", 200)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_many_files_are_loaded_by_two_processes_with_the_same_answer(tmp_path: Path) -> None:
-    jobs = tmp_path / "jobs.d"
-    jobs.mkdir()
-    for n in range(450):
-        text = VALID.replace("id: job", f"id: job-{n}") if n % 50 else f"meta: {{idd: {n}}}\n"
-        (jobs / f"{n:04}.yaml").write_text(text)
-    loader = YamlLoader(TYPES)
-    for defaults in ("retry: {maxAttempts: 2}\n", "retry: {maxAttempts: 2000}\n"):
-        (jobs / "_defaults.yaml").write_text(defaults)
-        found = load_directory(tmp_path)
-        many = load_many(loader, found.entries, found.contents, found.defaults)
-        assert many == loader.load(found.entries, found.contents, found.defaults)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_a_missing_blob_is_an_error_in_either_process(tmp_path: Path) -> None:
-    jobs = tmp_path / "jobs.d"
-    jobs.mkdir()
-    for n in range(300):
-        (jobs / f"{n:04}.yaml").write_text(VALID.replace("id: job", f"id: job-{n}"))
-    loader = YamlLoader(TYPES)
-    found = load_directory(tmp_path)
-    for n in (0, 299):
-        contents = {k: v for k, v in found.contents.items() if k != found.entries[n].blob}
-        with pytest.raises(KeyError):
-            load_many(loader, found.entries, contents, None)

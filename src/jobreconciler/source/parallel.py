@@ -1,77 +1,14 @@
-"""Loading many files in two processes: the same answer, in less time.
+"""Files that were read by another process: as plain tuples on the way, and back.
 
-For commands that do nothing else meanwhile. A process with threads must not fork, so there, and
-for few files, everything is loaded in place.
+See child_loader.py, which starts that process.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import threading
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobreconciler.model.desired import DesiredFile, DesiredJob, Entry
+from jobreconciler.model.desired import DesiredFile, DesiredJob
 from jobreconciler.model.problem import Problem
-from jobreconciler.ports import Loader
-
-WORTH_IT = 20_000
-"""Below it nobody waits for long, and on cores that share their units two processes take a quarter
-more of the machine's time than one."""
-
-
-def load_many(
-    loader: Loader,
-    entries: Sequence[Entry],
-    contents: Mapping[str, bytes],
-    defaults: Entry | None,
-) -> list[DesiredFile]:
-    """What `loader.load` returns, half of it loaded by a forked child where that is quicker."""
-    if len(entries) < WORTH_IT or not _may_fork():
-        return loader.load(entries, contents, defaults)
-    middle = len(entries) // 2
-    source, sink = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(source)
-        _answer(sink, loader, entries[middle:], contents, defaults)
-    os.close(sink)
-    try:
-        with os.fdopen(source, "rb") as answer:
-            first = loader.load(entries[:middle], contents, defaults)
-            half = answer.read()
-    finally:
-        _, status = os.waitpid(child, 0)
-    if status != 0:
-        second = loader.load(entries[middle:], contents, defaults)
-    else:
-        second = [unpacked(one) for one in pickle.loads(half)]
-    # An invalid defaults file is reported by both halves.
-    return first + [file for file in second if defaults is None or file.path != defaults.path]
-
-
-def _may_fork() -> bool:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return cores > 1 and hasattr(os, "fork") and threading.active_count() == 1
-
-
-def _answer(
-    sink: int,
-    loader: Loader,
-    entries: Sequence[Entry],
-    contents: Mapping[str, bytes],
-    defaults: Entry | None,
-) -> None:
-    """The child's whole life: load, write, leave without running any of the parent's exits."""
-    status = 1
-    try:
-        files = loader.load(entries, contents, defaults)
-        with os.fdopen(sink, "wb") as answer:
-            pickle.dump([packed(file) for file in files], answer, pickle.HIGHEST_PROTOCOL)
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def packed(file: DesiredFile) -> tuple[Any, ...]:
