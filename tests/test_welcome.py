@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobreconciler import welcome
-from jobreconciler.cli.main import VERBS
+from jobreconciler.cli.index import VERBS
 from jobreconciler.settings import DEFAULT_LISTEN, DEFAULT_SERVER
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -103,7 +102,7 @@ class Settings(BaseModel):
     """Everything a command or the daemon can be told. `poll_interval` and `keep_*` are in seconds,
     but for counts and GiB."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
 
     repo: str = "."
     ref: str | None = None
@@ -181,7 +180,8 @@ def load_settings(
     in_environment = any(environ.get(variable) for variable in variables)
     try:
         if config is None and not in_environment:
-            return Settings(**given)
+            # Without anything to check, what checks it need not be made.
+            return Settings(**given) if given else Settings.model_construct()
         from jobreconciler.settings_sources import layered
 
         return layered(given, environ, variables, config)
@@ -221,6 +221,8 @@ def _explain(error: ValidationError, origin: Any) -> str:
         rest = ".".join(str(part) for part in mistake["loc"][1:])
         where = origin(name) + (f".{rest}" if rest else "")
         if mistake["type"] == "extra_forbidden":
+            from difflib import get_close_matches
+
             close = get_close_matches(name, FIELDS, 1)
             said = "there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
         elif mistake["type"] == "value_error":

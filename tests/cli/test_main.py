@@ -11,7 +11,7 @@ import pytest
 import jobreconciler
 from cli.calling import SOURCE, Cli
 from jobreconciler.cli import errors
-from jobreconciler.cli.main import VERBS
+from jobreconciler.cli.index import VERBS
 from jobreconciler.errors import Invalid, NotFound, Refused, Stalled, Transient
 
 
@@ -162,3 +162,17 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     os.close(write)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+def test_package_metadata_is_read_when_somebody_asks(spawn: Cli) -> None:
+    code = (
+        "import sys; from jobreconciler.cli.main import main; "
+        "sys.argv[1:] = ['job-types']; main(); "
+        "from importlib.metadata import EntryPoint, entry_points, version; "
+        "assert EntryPoint and version('jobreconciler'); "
+        "assert len(entry_points(group='jobreconciler.job_types')) >= 9; "
+        "import importlib.metadata; print(type(importlib.metadata).__name__)"
+    )
+    answer = spawn(python=("-c", code))
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "module"

@@ -14,7 +14,8 @@ from typing import Any, cast
 import pytest
 
 from gitrepo import GitRepo
-from jobreconciler.cli.main import VERBS, main
+from jobreconciler.cli.index import VERBS
+from jobreconciler.cli.main import main
 from jobreconciler.cli.options import FLAGS
 from jobreconciler.clock import SystemClock
 from jobreconciler.core import verdict

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 from jobreconciler.errors import JobReconcilerError, Refused
 
@@ -47,6 +46,8 @@ def report(error: BaseException) -> int:
     if isinstance(error, PipeClosed):
         return code
     if os.environ.get("JOBRECONCILER_DEBUG"):
+        import traceback
+
         traceback.print_exception(error)
         return code
     for line in _lines(error):

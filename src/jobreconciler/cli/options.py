@@ -2,17 +2,16 @@
 
 `take_settings` picks every setting's flag out of the command line, wherever it stands, before
 Typer reads the rest: building twenty more parameters for each verb would cost more time than
-checking a file. What `verb` declares of them is for the verb's help.
+checking a file. Typer itself, which costs as much again, is left to typer_program.py.
 """
 
 from __future__ import annotations
 
 import gc
-import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any
-
-import typer
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from jobreconciler.errors import Refused
 
@@ -89,88 +88,62 @@ def _value(word: str, value: str | None) -> str:
     return value
 
 
-def verb(
-    *shown: str, output: tuple[str, ...] = ("text", "json")
-) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Declare a command that reads the settings `shown` and can answer in the forms `output`.
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command as it was declared: what it calls, the settings it reads, the forms it answers in.
 
-    Makes `command(settings, output, …)` into what Typer calls.
+    `words` names the parameter that takes every word of the command line, as paths, if there is
+    one and all else but `-o` may be left out.
     """
 
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        def run(ctx: typer.Context, **arguments: Any) -> int:
-            form = arguments.pop("output", None)
-            if output:
-                arguments["output"] = _checked(form, output)
-            # Imported here: the index of verbs is printed without pydantic.
-            from jobreconciler.settings import load_settings
+    command: Callable[..., int]
+    shown: tuple[str, ...]
+    output: tuple[str, ...]
+    words: str | None
 
-            settings = load_settings(ctx.obj, needs=shown)
+    def call(self, flags: Mapping[str, Any], form: str | None, arguments: dict[str, Any]) -> int:
+        """Runs it; `flags` are the settings that were given on the command line."""
+        if self.output:
+            arguments["output"] = self._checked(form)
+        # Imported here: the index of verbs is printed without pydantic.
+        from jobreconciler.settings import load_settings
+
+        settings = load_settings(flags, needs=self.shown)
+        if not gc.isenabled():
+            gc.freeze()
             gc.enable()
-            return command(settings, **{k: v for k, v in arguments.items() if k not in FLAGS})
+        return self.command(settings, **arguments)
 
-        parameters = [_context(), *_own(command), *([_output(output)] if output else [])]
-        describe(run, command, [*parameters, *setting_parameters(shown)])
-        return run
+    def call_plainly(self, flags: Mapping[str, Any], line: Sequence[str]) -> int | None:
+        """As `call`, where the line is nothing but words and one `-o FORM`; None where it is more,
+        or not right, which Typer is to read or to explain."""
+        if self.words is None:
+            return None
+        words: list[str] = []
+        form: str | None = None
+        coming = iter(line)
+        for argument in coming:
+            if argument in {"-o", "--output"} and form is None:
+                form = next(coming, None)
+                if form is None:
+                    return None
+            elif argument.startswith("-"):
+                return None
+            else:
+                words.append(argument)
+        return self.call(flags, form, {self.words: [Path(word) for word in words]})
 
-    return decorate
-
-
-def setting_parameters(shown: Collection[str]) -> list[inspect.Parameter]:
-    """The settings as they appear in a help text."""
-    return [_setting(name, *FLAGS[name]) for name in FLAGS if name in shown]
-
-
-def describe(
-    run: Callable[..., Any], command: Callable[..., Any], parameters: list[inspect.Parameter]
-) -> None:
-    """Give `run` the name, the documentation and the parameters that Typer is to see."""
-    run.__name__ = command.__name__
-    run.__doc__ = command.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-
-
-def _checked(form: str | None, forms: tuple[str, ...]) -> str:
-    if form is None:
-        return forms[0]
-    if form not in forms:
-        raise Refused(f"-o {form}: this command answers in {', '.join(forms)}")
-    return form
+    def _checked(self, form: str | None) -> str:
+        if form is None:
+            return self.output[0]
+        if form not in self.output:
+            raise Refused(f"-o {form}: this command answers in {', '.join(self.output)}")
+        return form
 
 
-def _own(command: Callable[..., int]) -> list[inspect.Parameter]:
-    """The command's own arguments and options: all but `settings` and `output`."""
-    signature = inspect.signature(command, eval_str=True)
-    return [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in signature.parameters.items()
-        if name not in {"settings", "output"}
-    ]
-
-
-def _context() -> inspect.Parameter:
-    return inspect.Parameter(
-        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-    )
-
-
-def _output(forms: tuple[str, ...]) -> inspect.Parameter:
-    option = typer.Option(
-        "--output", "-o", metavar="|".join(forms), help="How to answer.", show_default=False
-    )
-    return _keyword("output", Annotated[str | None, option])
-
-
-def _setting(name: str, metavar: str, said: str) -> inspect.Parameter:
-    if not metavar:
-        return _keyword(name, Annotated[bool | None, typer.Option(flag(name), help=said)])
-    return _keyword(
-        name, Annotated[str | None, typer.Option(flag(name), metavar=metavar, help=said)]
-    )
-
-
-def _keyword(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-    )
+def verb(
+    *shown: str, output: tuple[str, ...] = ("text", "json"), words: str | None = None
+) -> Callable[[Callable[..., int]], Verb]:
+    """Declare a command that reads the settings `shown` and can answer in the forms `output`:
+    `command(settings, output, …)`. See Verb for `words`."""
+    return lambda command: Verb(command, shown, output, words)

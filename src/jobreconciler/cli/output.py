@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from shutil import get_terminal_size
 from typing import Any, Literal, TextIO
 
 from jobreconciler.cli.errors import PipeClosed
@@ -61,6 +60,9 @@ class Column:
 
 def width() -> int:
     """Columns to fill: `COLUMNS`, the terminal's, or 80 where there is no terminal."""
+    # Imported here: it brings the formats of archives along.
+    from shutil import get_terminal_size
+
     return max(40, get_terminal_size((80, 24)).columns)
 
 

@@ -12,7 +12,6 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 from jobreconciler.errors import NotFound
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from jobreconciler.ports import JobType
 
 GROUP = "jobreconciler.job_types"
@@ -91,6 +92,8 @@ class Registry:
 
     def _discovered(self) -> dict[str, EntryPoint]:
         if self._plugins is None:
+            from importlib.metadata import entry_points
+
             self._plugins, refused = _unambiguous(entry_points(group=GROUP))
             self._broken.update(refused)
         return self._plugins

@@ -4,8 +4,6 @@ Pure shape: what needs more than one field, the clock, the registry or another f
 parameters of a job type, names of channels, dependencies) is checked where files are loaded.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -432,7 +430,7 @@ class Payload(StrictModel):
         examples=[{"secret": {"env": "SIGNALS_HOOK_SECRET"}, "scheme": "github"}],
     )
     manual: Manual = Field(
-        default=Manual(),
+        default=Manual.model_construct(),
         description="What a manual run may set.",
         examples=[{"allowParameters": ["limits.batchSize"]}],
     )
@@ -442,17 +440,17 @@ class Payload(StrictModel):
         examples=[{"jobs": ["signal-aggregation-all"]}],
     )
     retry: Retry = Field(
-        default=Retry(),
+        default=Retry.model_construct(),
         description="What happens after a failed attempt.",
         examples=[{"maxAttempts": 3, "initialDelay": "30s"}],
     )
     limits: Limits = Field(
-        default=Limits(),
+        default=Limits.model_construct(),
         description="What the job may take.",
         examples=[{"timeoutSeconds": 900}],
     )
     expect: Expect = Field(
-        default=Expect(),
+        default=Expect.model_construct(),
         description="What is normal; past it people are told, nothing is stopped.",
         examples=[{"successWithin": "3h"}],
     )
@@ -462,7 +460,7 @@ class Payload(StrictModel):
         examples=[{"argv": ["/usr/bin/env", "true"]}],
     )
     notifications: Notifications = Field(
-        default=Notifications(),
+        default=Notifications.model_construct(),
         description="Who hears of it.",
         examples=[{"onFailure": ["ops"]}],
     )
@@ -495,22 +493,22 @@ class Defaults(StrictModel):
         examples=[["production"]],
     )
     retry: Retry = Field(
-        default=Retry(),
+        default=Retry.model_construct(),
         description="Retry policy, key by key.",
         examples=[{"maxAttempts": 3}],
     )
     limits: Limits = Field(
-        default=Limits(),
+        default=Limits.model_construct(),
         description="Limits, key by key; batchSize only reaches job types that batch.",
         examples=[{"timeoutSeconds": 900}],
     )
     expect: Expect = Field(
-        default=Expect(),
+        default=Expect.model_construct(),
         description="Expectations, key by key.",
         examples=[{"runtimeWithin": "1h"}],
     )
     notifications: Notifications = Field(
-        default=Notifications(),
+        default=Notifications.model_construct(),
         description="Notifications, key by key; channels merge by name.",
         examples=[{"onFailure": ["ops"]}],
     )

@@ -4,8 +4,6 @@ A model built of these accepts exactly what its own JSON Schema accepts: no text
 no unknown key is dropped. Job types build their parameters from the same blocks.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Self, TypeVar

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from jobreconciler.cli import problems
 from jobreconciler.cli.declared import read_declared
@@ -19,6 +17,9 @@ from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.settings import Settings
 from jobreconciler.source.load import YamlLoader
 
+if TYPE_CHECKING:
+    import typer
+
 _FORMS = {
     "github": problems.as_github,
     "gitlab": problems.as_gitlab,
@@ -27,7 +28,7 @@ _FORMS = {
 }
 
 
-@verb("repo", "jobs_dir", output=("text", "json", *_FORMS))
+@verb("repo", "jobs_dir", output=("text", "json", *_FORMS), words="paths")
 def command(
     settings: Settings,
     output: str,
@@ -53,7 +54,8 @@ def command(
         write_json(problems.as_json(found))
     elif output == "text":
         excerpts = sys.stdout.isatty() or len(found.problems) <= FEW
-        write(problems.as_text(found, excerpts=excerpts, colour=coloured(), limit=width()))
+        limit = width() if found.problems else 0
+        write(problems.as_text(found, excerpts=excerpts, colour=coloured(), limit=limit))
     else:
         write(_FORMS[output](found))
     return NO if found.problems else FINE
