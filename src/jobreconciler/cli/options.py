@@ -92,8 +92,8 @@ def _value(word: str, value: str | None) -> str:
 class Verb:
     """A command as it was declared: what it calls, the settings it reads, the forms it answers in.
 
-    `words` names the parameter that takes every word of the command line, as paths, if there is
-    one and all else but `-o` may be left out.
+    `words` names the parameter that takes every word of the command line, as paths, where there is
+    one.
     """
 
     command: Callable[..., int]
@@ -116,8 +116,8 @@ class Verb:
 
     def call_plainly(self, flags: Mapping[str, Any], line: Sequence[str]) -> int | None:
         """As `call`, where the line is nothing but words and one `-o FORM`; None where it is more,
-        or not right, which Typer is to read or to explain."""
-        if self.words is None:
+        or not right, or could be, which Typer is to read or to explain."""
+        if self._own() - {self.words}:
             return None
         words: list[str] = []
         form: str | None = None
@@ -131,7 +131,14 @@ class Verb:
                 return None
             else:
                 words.append(argument)
-        return self.call(flags, form, {self.words: [Path(word) for word in words]})
+        if self.words is not None:
+            return self.call(flags, form, {self.words: [Path(word) for word in words]})
+        return None if words or (form and not self.output) else self.call(flags, form, {})
+
+    def _own(self) -> set[str]:
+        """The command's own parameters."""
+        code = self.command.__code__
+        return {*code.co_varnames[: code.co_argcount]} - {"settings", "output"}
 
     def _checked(self, form: str | None) -> str:
         if form is None:
