@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobreconciler.cli.errors import FINE, report
+from jobreconciler.cli.errors import FINE, NO, report
 from jobreconciler.cli.index import VERBS, verb_module
 from jobreconciler.cli.late_metadata import import_late
 from jobreconciler.cli.options import Verb, take_settings
@@ -27,12 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings, rest = take_settings(sys.argv[1:] if argv is None else argv)
         result = _run(rest, settings)
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else FINE
+        return _code(leaving.code)
     except (Exception, KeyboardInterrupt) as error:
         return report(error)
     finally:
         gc.enable()
     return result if isinstance(result, int) else FINE
+
+
+def _code(left_with: object) -> int:
+    """As the interpreter would: nothing is fine, and anything but a number is a last word."""
+    if left_with is None or isinstance(left_with, int):
+        return left_with or FINE
+    print(left_with, file=sys.stderr)  # noqa: T201
+    return NO
 
 
 def _run(arguments: Sequence[str], settings: dict[str, Any]) -> Any:

@@ -20,7 +20,8 @@ HEAL_SECONDS = 600.0
 
 
 class ReconcileLoop:
-    """One pass at a time, the newest commit always; `applied` is told which jobs changed."""
+    """One pass at a time, the newest commit always; `applied` is told which jobs changed, and told
+    again until it has taken it: what was stored is not to wait for the next commit."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class ReconcileLoop:
         self._wake = asyncio.Event()
         self._reason = "start"
         self._waiters: list[asyncio.Future[PassResult]] = []
+        self._untold: frozenset[str] = frozenset()
         self._failures = 0
         self._last_error: JobReconcilerError | None = None
 
@@ -61,6 +63,8 @@ class ReconcileLoop:
     async def run(self) -> None:
         """Pass after pass, for ever."""
         while True:
+            if self._untold:
+                await self._tell(self._untold)
             await self._sleep()
             self._wake.clear()
             waiters, self._waiters = self._waiters, []
@@ -70,7 +74,7 @@ class ReconcileLoop:
                 )
                 self._failures = self._failures + 1 if result.error is not None else 0
                 if result.changed:
-                    await self._applied(result.changed)
+                    await self._tell(result.changed)
             except BaseException as error:
                 for waiter in waiters:
                     if not waiter.done():
@@ -81,12 +85,22 @@ class ReconcileLoop:
                     waiter.set_result(result)
             self._last_error = result.error
 
+    async def _tell(self, changed: frozenset[str]) -> None:
+        told = self._untold = self._untold | changed
+        try:
+            await self._applied(told)
+        except BaseException:
+            self._wake.set()
+            raise
+        self._untold -= told
+
     async def _sleep(self) -> None:
         pause = self._poll_seconds
         if self._failures:
             pause = retry_delay(self._failures, self._last_error, self._instance)
         try:
-            await asyncio.wait_for(self._wake.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
         except TimeoutError:
             self._reason = "retry" if self._failures else "poll"
 
@@ -95,5 +109,5 @@ class ReconcileLoop:
         while True:
             healed = await asyncio.to_thread(self._reconciler.heal)
             if healed:
-                await self._applied(healed)
+                await self._tell(healed)
             await asyncio.sleep(HEAL_SECONDS)
