@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from jobreconciler.errors import Invalid
-from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.model.strict import ID_PATTERN, Items, SecretReference, StrictModel, Text, Whole
 from jobreconciler.signals.periods import PeriodName, period_of
 from jobreconciler.signals.rules import SIGNALS, TIERS, Criterion, Rule, Tier
@@ -202,9 +202,7 @@ class AdvancementBatch(PythonType):
     parameters: type[BaseModel] = AdvancementParameters
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
-        parameters = context.parameters
-        if not isinstance(parameters, AdvancementParameters):
-            raise TypeError(f"expected AdvancementParameters, got {type(parameters).__name__}")
+        parameters = own(context.parameters, AdvancementParameters)
         from jobreconciler.signals.advance import advance
         from jobreconciler.signals.database import Database
 
@@ -229,9 +227,7 @@ class AdvancementRollback(PythonType):
     parameters: type[BaseModel] = RollbackParameters
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
-        parameters = context.parameters
-        if not isinstance(parameters, RollbackParameters):
-            raise TypeError(f"expected RollbackParameters, got {type(parameters).__name__}")
+        parameters = own(context.parameters, RollbackParameters)
         if context.trigger != "manual":
             raise Invalid(
                 f"a rollback is started by hand, not by {context.trigger}",

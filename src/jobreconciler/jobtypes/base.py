@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from jobreconciler.ports import ExecSpec
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
+
+
+def own(parameters: BaseModel, kind: type[Parameters]) -> Parameters:
+    """The parameters of a run as the class that its type declared. Raises TypeError for another."""
+    if not isinstance(parameters, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
+    return parameters
 
 
 class PythonType:

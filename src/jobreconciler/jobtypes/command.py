@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from jobreconciler.jobtypes.base import own
 from jobreconciler.model.strict import (
     ENV_PATTERN,
     PATH_PATTERN,
@@ -103,16 +104,15 @@ class CommandJob:
     parameters: type[BaseModel] = CommandParameters
 
     def program(self, parameters: BaseModel) -> ExecSpec:
-        if not isinstance(parameters, CommandParameters):
-            raise TypeError(f"expected CommandParameters, got {type(parameters).__name__}")
+        asked = own(parameters, CommandParameters)
         # Here, since checking a job file loads this module but starts nothing.
         from jobreconciler.ports import ExecSpec
 
         return ExecSpec(
-            argv=parameters.argv or ("/bin/sh", "-c", parameters.shell or ""),
-            env={name: _plain(value) for name, value in parameters.env.items()},
-            cwd=None if parameters.cwd is None else _plain(parameters.cwd),
-            success_exit_codes=parameters.success_exit_codes,
+            argv=asked.argv or ("/bin/sh", "-c", asked.shell or ""),
+            env={name: _plain(value) for name, value in asked.env.items()},
+            cwd=None if asked.cwd is None else _plain(asked.cwd),
+            success_exit_codes=asked.success_exit_codes,
         )
 
     def run(self, context: JobContext) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from jobreconciler.errors import Invalid, Transient
-from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.jobtypes.patterns import RESERVED_HEADER
 from jobreconciler.model.strict import (
     HEADER_PATTERN,
@@ -156,9 +156,7 @@ class HttpJob(PythonType):
         """`{status, bytes, redirects, dryRun}`. Raises Invalid, Transient."""
         from jobreconciler.jobtypes import http_exchange
 
-        asked = context.parameters
-        if not isinstance(asked, HttpParameters):
-            raise TypeError(f"expected HttpParameters, got {type(asked).__name__}")
+        asked = own(context.parameters, HttpParameters)
         call = _call(asked, context)
         if context.dry_run:
             found = http_exchange.look(call)

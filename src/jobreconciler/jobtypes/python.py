@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jobreconciler.errors import Invalid
-from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.jobtypes.command import Environment, WorkingDirectory
 from jobreconciler.model.strict import StrictModel
 from jobreconciler.ports import JobContext
@@ -65,9 +65,7 @@ class PythonJob(PythonType):
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
         """Calls the entry point. Its result must be a dict or None, else Invalid is raised."""
-        parameters = context.parameters
-        if not isinstance(parameters, PythonParameters):
-            raise TypeError(f"expected PythonParameters, got {type(parameters).__name__}")
+        parameters = own(context.parameters, PythonParameters)
         for name, value in parameters.env.items():
             os.environ[name] = value if isinstance(value, str) else context.secret(value)
         result = resolve(parameters.entry_point)(context, **parameters.arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
-from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.model.strict import SecretReference, StrictModel
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class SignalAggregation(PythonType):
     parameters: type[BaseModel] = SignalAggregationParameters
 
     def run(self, context: JobContext) -> dict[str, Any] | None:
-        parameters = context.parameters
-        if not isinstance(parameters, SignalAggregationParameters):
-            kind = type(parameters).__name__
-            raise TypeError(f"expected SignalAggregationParameters, got {kind}")
+        parameters = own(context.parameters, SignalAggregationParameters)
         from jobreconciler.signals.aggregate import aggregate
         from jobreconciler.signals.database import Database
         from jobreconciler.signals.periods import period_of

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from jobreconciler.jobtypes.base import PythonType
+from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.jobtypes.patterns import ENDS_A_TRANSACTION
 from jobreconciler.model.strict import Items, SecretReference, StrictModel, Whole
 
@@ -80,9 +80,7 @@ class SqlJob(PythonType):
         """`{rows: [of each statement], total, dryRun}`. Raises Invalid, Transient."""
         from jobreconciler.jobtypes.database import JobDatabase
 
-        asked = context.parameters
-        if not isinstance(asked, SqlParameters):
-            raise TypeError(f"expected SqlParameters, got {type(asked).__name__}")
+        asked = own(context.parameters, SqlParameters)
         timeout = asked.statement_timeout_seconds or context.timeout_seconds
         rows: list[int] = []
         database = JobDatabase(
