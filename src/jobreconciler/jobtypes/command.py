@@ -69,7 +69,8 @@ class CommandParameters(StrictModel, json_schema_extra=_EXACTLY_ONE):
         examples=["df -h | grep -v tmpfs"],
     )
     env: Environment = Field(
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         max_length=1000,
         description="Variables for the program: literal text, or a secret by reference. A child "
         "inherits nothing else from the daemon's environment.",

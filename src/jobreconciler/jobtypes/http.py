@@ -74,9 +74,12 @@ class HttpParameters(StrictModel, json_schema_extra=_NOT_BOTH):
         examples=["https://hooks.example.org/refresh", {"env": "REFRESH_URL"}],
     )
     headers: dict[HeaderName, HeaderValue | SecretReference] = Field(
-        default={},
+        default_factory=dict,
         max_length=64,
-        json_schema_extra={"propertyNames": {"not": {"pattern": RESERVED_HEADER}}},
+        json_schema_extra={
+            "default": {},
+            "propertyNames": {"not": {"pattern": RESERVED_HEADER}},
+        },
         description="Headers: literal text, or a secret by reference. A redirect to another host "
         "gets no secret ones.",
         examples=[{"Accept": "application/json", "X-Api-Key": {"env": "API_KEY"}}],

@@ -30,12 +30,14 @@ class PythonParameters(StrictModel):  # type: ignore[no-redef]  # the mypy plugi
     )
     arguments: dict[str, Any] = Field(
         alias="kwargs",
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         description="Keyword arguments for the function, after the `JobContext`.",
         examples=[{"days": 7}],
     )
     env: Environment = Field(
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         max_length=1000,
         description="Variables for the function's process: literal text, or a secret by reference.",
         examples=[{"REPORT_DB_PASSWORD": {"file": "report-db-password"}}],

@@ -359,7 +359,8 @@ class Payload(StrictModel):
         examples=[{"successWithin": "3h"}],
     )
     parameters: dict[str, Any] = Field(
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         description="What the job type needs to know; its own schema says what may stand here.",
         examples=[{"argv": ["/usr/bin/env", "true"]}],
     )

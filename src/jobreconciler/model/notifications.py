@@ -102,7 +102,8 @@ class Notifications(StrictModel):
         examples=[True],
     )
     channels: dict[Name, Channel] = Field(
-        default={},
+        default_factory=dict,
+        json_schema_extra={"default": {}},
         max_length=32,
         description="The channels the lists above name.",
         examples=[{"ops": {"type": "slack", "url": {"env": "OPS_SLACK_URL"}}}],
