@@ -93,7 +93,7 @@ def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
 
     async def adopt() -> None:
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == [left[0].id]
+            assert (await executor.adopt(left)).running == [left[0].id]
             assert executor.running() == 1
             gate.touch()
             outcome = await next_end(executor)
@@ -110,7 +110,7 @@ def test_a_run_that_ended_while_no_daemon_was_there_is_told_too(arena: Arena) ->
         await eventually(lambda: len([*arena.state_dir.glob("runs/*/*/result.json")]) == 2)
         await eventually(lambda: not arena.supervisors())
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == []
+            assert (await executor.adopt(left)).running == []
             ends = executor.finished()
             found = {}
             for _ in left:
@@ -164,8 +164,8 @@ def test_adopting_what_runs_here_already_tells_its_end_once(arena: Arena, tmp_pa
 
     async def adopt() -> int:
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == [left[0].id]
-            assert await executor.adopt(left) == []
+            assert (await executor.adopt(left)).running == [left[0].id]
+            assert (await executor.adopt(left)).running == []
             gate.touch()
             ends = executor.finished()
             await anext(ends)
@@ -205,7 +205,7 @@ def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wron
         async def adopt() -> None:
             async with arena.executor() as executor:
                 one = stored("gone", foreign.pid, identity["pid_started"], identity["boot_id"])
-                assert await executor.adopt([one]) == []
+                assert (await executor.adopt([one])).running == []
                 assert (await next_end(executor)).status == "lost"
 
         within(adopt())
@@ -223,7 +223,7 @@ def test_the_claim_in_the_spool_counts_more_than_what_the_store_says(arena: Aren
     async def adopt() -> None:
         async with arena.executor() as executor:
             await eventually(arena.output)
-            assert await executor.adopt([wrong]) == [wrong.id]
+            assert (await executor.adopt([wrong])).running == [wrong.id]
             assert await executor.stop(wrong.id, "cancelled")
             assert (await next_end(executor)).status == "cancelled"
 
@@ -245,13 +245,27 @@ def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
     assert within(adopt()) == "lost"
 
 
+def test_what_was_claimed_and_never_begun_is_left_alone(arena: Arena) -> None:
+    left = stored("claimed", 1, 1, "boot")
+    (attempt,) = left.attempts
+    claimed = replace(left, attempts=(replace(attempt, pid=None, pid_started=None, boot_id=None),))
+
+    async def adopt() -> int:
+        async with arena.executor() as executor:
+            adopted = await executor.adopt([claimed])
+            assert (adopted.running, adopted.not_begun) == ([], {"claimed"})
+            return executor.running()
+
+    assert within(adopt()) == 0
+
+
 def test_only_what_runs_is_adopted(arena: Arena) -> None:
     async def adopt() -> int:
         async with arena.executor() as executor:
             at = Started("queued", 1, stored("x", 1, 1, "b").queued_at, 1, 1, "b")
             launch = arena.launch(shell("true"))
             queued = execution(launch, at, status="queued", attempts=())
-            assert await executor.adopt([queued]) == []
+            assert (await executor.adopt([queued])).running == []
             return executor.running()
 
     assert within(adopt()) == 0

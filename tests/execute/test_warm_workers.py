@@ -219,7 +219,7 @@ def test_a_run_outlives_the_executor_and_is_taken_over_with_its_result(arena: Ar
             left = execution(launch, await first.start(launch))
             await eventually(lambda: (live := first.live(launch.execution_id)) and live.progress)
         async with arena.executor() as second:
-            assert await second.adopt([left]) == [launch.execution_id]
+            assert (await second.adopt([left])).running == [launch.execution_id]
             await second.stop(launch.execution_id, "cancelled")
             return await next_end(second)
 

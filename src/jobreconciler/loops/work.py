@@ -367,8 +367,8 @@ class Worker:
 
     async def resume(self) -> None:
         """Take over what an earlier daemon left waiting, running or pausing between attempts."""
-        unfinished, configs, begun = await asyncio.to_thread(self._left_over)
-        left: list[Execution] = []
+        unfinished, configs = await asyncio.to_thread(self._left_over)
+        adopted = await self._executor.adopt(unfinished)
         claimed: list[Held] = []
         for execution in unfinished:
             held = Held(
@@ -377,20 +377,18 @@ class Worker:
                 attempts=len(execution.attempts),
                 started_at=execution.started_at,
             )
-            if execution.id in begun:
-                self._flight.run(held)
-                left.append(execution)
-            elif execution.status == "running":
+            if execution.id in adopted.not_begun:
                 claimed.append(held)
+            elif execution.status == "running":
+                self._flight.run(held)
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
                 self._attempts.rest(held, execution.not_before)
             else:
                 self._enqueue(held)
-        adopted = await self._executor.adopt(left)
         await self._give_back(claimed)
         if unfinished:
-            log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
+            log.info("resumed", adopted=len(adopted.running), unfinished=len(unfinished))
 
     async def _give_back(self, claimed: Sequence[Held]) -> None:
         """The daemon was killed before it asked for their processes: they wait again, and start
@@ -407,18 +405,10 @@ class Worker:
                 held.started_at = None
             self._enqueue(held, counted=held.attempts > 0)
 
-    def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]], set[str]]:
-        """In a thread: what is unfinished, its configs by digest, and which attempts of it somebody
-        ever took up."""
+    def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]]]:
+        """In a thread: what is unfinished, and its configs by digest."""
         unfinished = self._store.unfinished()
-        digests = {execution.config_digest for execution in unfinished}
-        begun = {
-            execution.id
-            for execution in unfinished
-            if execution.status == "running"
-            and self._executor.was_begun(execution.id, len(execution.attempts))
-        }
-        return unfinished, self._store.config_versions(digests), begun
+        return unfinished, self._store.config_versions({one.config_digest for one in unfinished})
 
     async def quiet(self, within: float) -> None:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""

@@ -8,6 +8,7 @@ from jobreconciler.ports.clock import (
     Wake,
 )
 from jobreconciler.ports.execution import (
+    Adopted,
     Executor,
     Finished,
     OutputPiece,
@@ -49,6 +50,7 @@ from jobreconciler.ports.store import (
 )
 
 __all__ = [
+    "Adopted",
     "Backfilled",
     "ChangeSet",
     "Clock",

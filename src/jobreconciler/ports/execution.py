@@ -34,6 +34,15 @@ class Finished:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Ids of executions that are still running, and of those whose last attempt nobody ever took
+    up: `start` may be called for it."""
+
+    running: list[str]
+    not_begun: set[str]
+
+
 class OutputPiece(Protocol):
     """A part of an attempt's output. `offset` (in bytes of all that was printed) is where to go
     on; `skipped` bytes before it were cut out; `ended`: nothing follows."""
@@ -64,11 +73,8 @@ class Executor(Protocol):
     ) -> OutputPiece:
         """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
 
-    def was_begun(self, execution_id: str, attempt: int) -> bool:
-        """Whether anybody ever took up this attempt. Where not, `start` may be called for it."""
-
-    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
-        """Take over what an earlier daemon left; ids of executions that are still running.
+    async def adopt(self, unfinished: Sequence[Execution]) -> Adopted:
+        """Take over what an earlier daemon left.
 
         Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.
         """
