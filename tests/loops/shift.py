@@ -18,7 +18,7 @@ from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Execution, ExecutionStatus, Launch, Outcome
 from jobreconciler.observe.metrics import Metrics
-from jobreconciler.ports import Adopted, Clock, Executor, Finished, Started
+from jobreconciler.ports import Adopted, Clock, Executor, Finished, LeftRunning, Started
 from jobreconciler.store.opening import open_store
 from store.made import NOW, add, desired
 
@@ -93,11 +93,10 @@ class Processes:
     def more_finished(self) -> list[Finished]:
         return [self.ends.get_nowait() for _ in range(self.ends.qsize())]
 
-    async def adopt(self, unfinished: Sequence[Execution]) -> Adopted:
-        left = [each for each in unfinished if each.status == "running"]
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
         return Adopted(
-            [each.id for each in left if each.id in self.running],
-            {each.id for each in left if (each.id, len(each.attempts)) not in self.begun},
+            [one.execution_id for one in left if one.execution_id in self.running],
+            {one.execution_id for one in left if one[:2] not in self.begun},
         )
 
 

@@ -29,9 +29,9 @@ from jobreconciler.execute.connection import (
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.execute.watching import Watch
-from jobreconciler.model.execution import Execution, Launch, Outcome
+from jobreconciler.model.execution import Launch, Outcome
 from jobreconciler.model.views import Live
-from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, Started, Trees
+from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning, Started, Trees
 
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
@@ -203,19 +203,15 @@ class LocalExecutor:
         """Follows the output also past the point where its middle is being cut out."""
         return capture.read_output(self.output(execution_id, attempt), offset, limit)
 
-    async def adopt(self, unfinished: Sequence[Execution]) -> Adopted:
-        left = [
-            execution
-            for execution in unfinished
-            if execution.status == "running" and execution.id not in self._runs
-        ]
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
+        left = [one for one in left if one.execution_id not in self._runs]
         found = await asyncio.to_thread(lambda: [*map(self._examine, left)])
         for run in found:
             if run is not None:
                 self._watch_opened(run)
         return Adopted(
             [run.execution_id for run in found if run is not None and run.pidfd >= 0],
-            {one.id for one, run in zip(left, found, strict=True) if run is None},
+            {one.execution_id for one, run in zip(left, found, strict=True) if run is None},
         )
 
     def running(self) -> int:
@@ -309,21 +305,19 @@ class LocalExecutor:
                 run.boot = self._boot
                 self._watch(run)
 
-    def _examine(self, execution: Execution) -> _Run | None:
-        """Which process has an execution's last attempt, by its claim or else by the store, and a
-        descriptor of it where it still has. None where nobody ever took it up: an older server may
-        have a launch of it still to read, and `start` takes it over then. Blocks."""
-        if not execution.attempts:
-            return None
-        attempt = execution.attempts[-1]
-        run = _Run(execution.id, attempt.number, self._directory(execution.id, attempt.number))
+    def _examine(self, left: LeftRunning) -> _Run | None:
+        """Which process has it, by its claim or else by the store, and a descriptor of that where
+        it still has. None where nobody ever took it up: an older server may have a launch of it
+        still to read, and `start` takes it over then. Blocks."""
+        directory = self._directory(left.execution_id, left.attempt)
+        run = _Run(left.execution_id, left.attempt, directory)
         claim = spool.claimed(run.directory)
         ended = _has_result(run)
         if claim is not None:
             run.boot, run.pid, run.pid_started = claim
-        elif attempt.pid is not None:
-            run.boot = attempt.boot_id or ""
-            run.pid, run.pid_started = attempt.pid, attempt.pid_started or 0
+        elif left.pid is not None:
+            run.boot, run.pid = left.boot_id or "", left.pid
+            run.pid_started = left.pid_started or 0
         elif not ended:
             return None
         if not ended:

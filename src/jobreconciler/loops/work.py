@@ -367,8 +367,11 @@ class Worker:
 
     async def resume(self) -> None:
         """Take over what an earlier daemon left waiting, running or pausing between attempts."""
+        left = await asyncio.to_thread(self._store.left_running)
+        adopted = await self._executor.adopt(left)
+        if left:
+            log.info("adopted", running=len(adopted.running), of=len(left))
         unfinished, configs = await asyncio.to_thread(self._left_over)
-        adopted = await self._executor.adopt(unfinished)
         claimed: list[Held] = []
         for execution in unfinished:
             held = Held(
@@ -388,7 +391,7 @@ class Worker:
                 self._enqueue(held)
         await self._give_back(claimed)
         if unfinished:
-            log.info("resumed", adopted=len(adopted.running), unfinished=len(unfinished))
+            log.info("resumed", unfinished=len(unfinished))
 
     async def _give_back(self, claimed: Sequence[Held]) -> None:
         """The daemon was killed before it asked for their processes: they wait again, and start

@@ -11,6 +11,7 @@ from jobreconciler.ports.execution import (
     Adopted,
     Executor,
     Finished,
+    LeftRunning,
     OutputPiece,
     Started,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "JobContext",
     "JobType",
     "JobTypes",
+    "LeftRunning",
     "Loader",
     "Observer",
     "OutputPiece",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jobreconciler.model.execution import Execution, Launch, Outcome
+    from jobreconciler.model.execution import Launch, Outcome
     from jobreconciler.model.views import Live
 
 
@@ -34,10 +34,20 @@ class Finished:
     outcome: Outcome
 
 
+class LeftRunning(NamedTuple):
+    """An attempt that has not ended as far as the store knows, and the process it names, if any."""
+
+    execution_id: str
+    attempt: int
+    boot_id: str | None = None
+    pid: int | None = None
+    pid_started: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """Ids of executions that are still running, and of those whose last attempt nobody ever took
-    up: `start` may be called for it."""
+    """Ids of executions that are still running, and of those whose attempt nobody ever took up:
+    `start` may be called for it."""
 
     running: list[str]
     not_begun: set[str]
@@ -73,7 +83,7 @@ class Executor(Protocol):
     ) -> OutputPiece:
         """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
 
-    async def adopt(self, unfinished: Sequence[Execution]) -> Adopted:
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
         """Take over what an earlier daemon left.
 
         Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.

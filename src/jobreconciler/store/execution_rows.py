@@ -11,6 +11,7 @@ from sqlalchemy import and_, or_, select
 
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
 from jobreconciler.model.views import Page
+from jobreconciler.ports import LeftRunning
 from jobreconciler.store import tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
 from jobreconciler.store.rows import (
@@ -32,6 +33,11 @@ _NAMES = (
 _SELECT = f"SELECT {_NAMES} FROM job_executions"
 _ONE = Statement(f"{_SELECT} WHERE id = :id")
 _UNFINISHED = Statement(f"{_SELECT} WHERE status IN ('queued', 'running') ORDER BY queued_at, id")
+_LEFT_RUNNING = Statement(
+    "SELECT e.id, e.attempt, a.boot_id, a.pid, a.pid_started FROM job_executions e "
+    "LEFT JOIN execution_attempts a ON a.execution_id = e.id AND a.number = e.attempt "
+    "WHERE e.status = 'running'"
+)
 _LATEST = Statement(
     f"{_SELECT} WHERE id IN "
     "(SELECT last_execution_id FROM job_states WHERE job_states.job_id IN {ids})"
@@ -213,6 +219,10 @@ def execution(tx: Tx, execution_id: str) -> Execution | None:
 def unfinished(tx: Tx) -> list[Execution]:
     """Oldest first: what a daemon that starts has to take over."""
     return _with_attempts(tx, tx.all(_UNFINISHED))
+
+
+def left_running(tx: Tx) -> list[LeftRunning]:
+    return [*map(LeftRunning._make, tx.all(_LEFT_RUNNING))]
 
 
 def latest(tx: Tx, job_ids: Collection[str]) -> dict[str, Execution]:

@@ -22,7 +22,15 @@ from jobreconciler.model.notice import Notice, Occurrence
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
-from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow, Ending
+from jobreconciler.ports import (
+    ChangeSet,
+    Clock,
+    Delivery,
+    Dependent,
+    DriftedRow,
+    Ending,
+    LeftRunning,
+)
 from jobreconciler.store import (
     changelog,
     configs,
@@ -158,6 +166,9 @@ class SqlStore:
 
     def unfinished(self) -> list[Execution]:
         return self._read(execution_rows.unfinished)
+
+    def left_running(self) -> list[LeftRunning]:
+        return self._read(execution_rows.left_running)
 
     def changelog(
         self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
