@@ -129,7 +129,7 @@ class Attempts:
             await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
             return
         if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
-            self._observer.jobs_changed()  # from when on it overruns is known now
+            self._observer.jobs_changed([held.job_id])  # from when on it overruns is known now
         if held.due_at is not None and held.attempts == 1:
             late = (started.started_at - held.due_at).total_seconds()
             self._observer.lateness(max(0.0, late))
@@ -265,7 +265,6 @@ class Attempts:
         seconds = max(0.0, (outcome.finished_at - began).total_seconds())
         job_type = held.config["payload"]["jobType"]
         self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
-        self._observer.jobs_changed()
 
 
 def _occurrence(judged: _Judged) -> Occurrence | None:

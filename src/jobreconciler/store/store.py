@@ -116,8 +116,8 @@ class SqlStore:
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)
 
-    def stats(self) -> list[JobStats]:
-        return self._read(reads.stats, self._clock.now())
+    def stats(self, job_ids: Collection[str] | None = None) -> list[JobStats]:
+        return self._read(reads.stats, self._clock.now(), job_ids)
 
     def fleet_counts(self) -> FleetCounts:
         return self._read(reads.fleet_counts, self._clock.now())
