@@ -26,9 +26,13 @@ from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.model.suspension import Suspension
-from jobreconciler.ports import Clock, Executor, Observer, Store
+from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
+
+GATHER_SECONDS = 0.02
+ENOUGH_ENDS = 50
+"""Ends are stored together that come within that time, or as soon as there are so many."""
 
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
@@ -66,6 +70,8 @@ class Worker:
         self._flight = InFlight(groups, self._stopped)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: list[Finished] = []
+        self._gathering: asyncio.TimerHandle | None = None
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
         self.on_ended: Callable[[str], None] = _nobody_waits
@@ -156,6 +162,50 @@ class Worker:
             if execution.id in new and execution.id not in starting:
                 await self._released(execution, choice, one.pinned, one.due_at)
         return [execution if execution.id in new else None for execution, _ in decided]
+
+    async def release_ahead(self, coming: Sequence[DueSlot]) -> list[bool | None]:
+        """As `release_all`, a moment before their time: each is claimed and only has to be launched
+        then. False: it was handled before. None: it could not start as things are, or too many do
+        already; nothing was written of it."""
+        starting: dict[int, Held] = {}
+        releases = []
+        try:
+            for index, one in enumerate(coming):
+                trigger = Trigger("schedule", slot=one.slot)
+                made = self._new(one.pinned, trigger, at=one.due_at)
+                execution, choice = self._decided(made, one.pinned)
+                held = Held(execution, one.pinned.config, one.due_at)
+                start = choice == "start" and self.admitting
+                if start and self._flight.start(held, self._max_running * 3 // 4):
+                    starting[index] = held
+                    attempt = self._attempts.begin(held, one.due_at)
+                    releases.append((execution, one.pinned.config, attempt))
+            if not releases:
+                return [None] * len(coming)
+            written = await asyncio.wrap_future(self._store.release_all(releases))
+        except BaseException:
+            for held in starting.values():
+                self._attempts.forget(held.execution.id)
+            raise
+        results: list[bool | None] = [None] * len(coming)
+        for (index, held), is_new in zip(starting.items(), written, strict=True):
+            results[index] = is_new
+            if is_new:
+                self._spawn(self._launch_on_time(held))
+            else:
+                self._attempts.forget(held.execution.id)
+        self._observer.running(len(self._flight.running))
+        return results
+
+    async def _launch_on_time(self, held: Held) -> None:
+        """Launch what was claimed ahead. If it was stopped since, it waits as others that are."""
+        assert held.due_at is not None
+        await asyncio.sleep((held.due_at - self._clock.now()).total_seconds())
+        if self._stopped(held):
+            self._attempts.forget(held.execution.id)
+            await self._give_back([held])
+            return
+        await self._attempts.launch(held)
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -251,8 +301,9 @@ class Worker:
         *,
         dry_run: bool = False,
         retry_of: str | None = None,
+        at: datetime | None = None,
     ) -> Execution:
-        now = self._clock.now()
+        now = at or self._clock.now()
         revision = pinned.revision
         if starts_in_tree(pinned.config, trigger.parameters):
             # Files beside the job's own have changed since that was applied.
@@ -394,8 +445,8 @@ class Worker:
             log.info("resumed", unfinished=len(unfinished))
 
     async def _give_back(self, claimed: Sequence[Held]) -> None:
-        """The daemon was killed before it asked for their processes: they wait again, and start
-        only if they still may."""
+        """They were claimed and nobody asked for their processes: they wait again, and start only
+        if they still may."""
         attempts = [(held.execution.id, held.attempts) for held in claimed]
         given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
         for held, done in zip(claimed, given, strict=True):
@@ -417,8 +468,10 @@ class Worker:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
+                self._store_ends()
                 while self._tasks:
                     await asyncio.wait(set(self._tasks))
+                    self._store_ends()
 
     # ---------------------------------------------------------------------------- the loop
 
@@ -448,9 +501,24 @@ class Worker:
             self._spawn(self._attempts.launch(held))
 
     async def collect(self) -> None:
-        """Record the end of every attempt; many at once, so that they share commits."""
+        """Record the end of every attempt, many in one transaction: nobody waits for it as the next
+        starts wait for theirs."""
         async for finished in self._executor.finished():
             ends = [finished, *self._executor.more_finished()]
+            self._attempts.leave(ends)
+            self._ends += ends
+            if len(self._ends) >= ENOUGH_ENDS:
+                self._store_ends()
+            elif self._gathering is None:
+                loop = asyncio.get_running_loop()
+                self._gathering = loop.call_later(GATHER_SECONDS, self._store_ends)
+
+    def _store_ends(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._ends:
+            ends, self._ends = self._ends, []
             self._spawn(self._attempts.settle_all(ends))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
