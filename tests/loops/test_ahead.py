@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from jobreconciler.loops.work import DueSlot
 from jobreconciler.model.execution import Execution
+from jobreconciler.ports import Ending
 
 from .shift import MovableClock, Processes, Shift, working
 
@@ -119,5 +123,38 @@ def test_a_slot_that_was_handled_is_not_claimed_again(tmp_path: Path) -> None:
             assert await shift.worker.release_ahead([due]) == [False]
             await shift.eventually(lambda: processes.begun)
             assert shift.worker.counts() == {"running": 1, "queued": 0}
+
+    asyncio.run(main())
+
+
+def test_ends_that_come_together_are_stored_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobreconciler.loops.ends.GATHER_SECONDS", 600)
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            commits: list[int] = []
+            finish_all = shift.store.finish_all
+
+            def counted(ends: Sequence[Ending]) -> Future[list[bool]]:
+                commits.append(len(ends))
+                return finish_all(ends)
+
+            shift.store.finish_all = counted  # type: ignore[method-assign]
+            for number in range(5):
+                shift.declare(f"job-{number}", "* * * * *")
+            await shift.scheduler.load()
+            clock.pass_(minutes=1)
+            shift.look()
+            await shift.eventually(lambda: len(processes.running) == 5)
+            for execution_id in list(processes.running):
+                processes.end(execution_id)
+                await asyncio.sleep(0)
+            await shift.worker.quiet(10)
+            assert shift.worker.counts() == {"running": 0, "queued": 0}
+            assert commits == [5]
 
     asyncio.run(main())

@@ -20,19 +20,16 @@ from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
 from jobreconciler.errors import JobReconcilerError, Stalled
 from jobreconciler.loops.attempts import Attempts, Told
+from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.model.suspension import Suspension
-from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
+from jobreconciler.ports import Clock, Executor, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
-
-GATHER_SECONDS = 0.02
-ENOUGH_ENDS = 50
-"""Ends are stored together that come within that time, or as soon as there are so many."""
 
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
@@ -70,8 +67,6 @@ class Worker:
         self._flight = InFlight(groups, self._stopped)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ends: list[Finished] = []
-        self._gathering: asyncio.TimerHandle | None = None
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
         self.on_ended: Callable[[str], None] = _nobody_waits
@@ -89,6 +84,7 @@ class Worker:
                 notices=lambda: self.on_notices(),
             ),
         )
+        self._ends = Ends(lambda ends: self._spawn(self._attempts.settle_all(ends)))
 
     @property
     def trouble(self) -> str | None:
@@ -468,10 +464,10 @@ class Worker:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                self._store_ends()
+                self._ends.flush()
                 while self._tasks:
                     await asyncio.wait(set(self._tasks))
-                    self._store_ends()
+                    self._ends.flush()
 
     # ---------------------------------------------------------------------------- the loop
 
@@ -501,25 +497,11 @@ class Worker:
             self._spawn(self._attempts.launch(held))
 
     async def collect(self) -> None:
-        """Record the end of every attempt, many in one transaction: nobody waits for it as the next
-        starts wait for theirs."""
+        """Record the end of every attempt; many at once, so that they share commits."""
         async for finished in self._executor.finished():
             ends = [finished, *self._executor.more_finished()]
             self._attempts.leave(ends)
-            self._ends += ends
-            if len(self._ends) >= ENOUGH_ENDS:
-                self._store_ends()
-            elif self._gathering is None:
-                loop = asyncio.get_running_loop()
-                self._gathering = loop.call_later(GATHER_SECONDS, self._store_ends)
-
-    def _store_ends(self) -> None:
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
-        if self._ends:
-            ends, self._ends = self._ends, []
-            self._spawn(self._attempts.settle_all(ends))
+            self._ends.add(ends)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
