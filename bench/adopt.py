@@ -1,8 +1,8 @@
 """A daemon is killed with 1,000 jobs running and started again: how fast it has them back.
 
-Seconds are from the log's `store_open` to its `resumed`, both of the new daemon, before its first
-look at git. Afterwards every job has to have ended well at its first attempt:
-none was lost, none was started twice.
+Times are from the log's `store_open` to its `adopted`, when each process is watched again, and to
+its `resumed`, when all that was left is known, before the first look at git. Afterwards every job
+has to have ended well at its first attempt: none was lost, none was started twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,24 +55,36 @@ def measure() -> list[dict[str, Any]]:
             _wait_for_children(running)
             for _ in range(RESTARTS):
                 running.kill()
+                before = running.log.stat().st_size
                 running = Daemon(repo, state, *flags)
-                running.wait_until_ready()
-                took.append(_adopting(running))
+                took.append(_adopting(running, before))
             _wait_for_ends(state)
         finally:
             running.stop()
         _none_twice(state)
-    slowest = max(took)
+    adopted, resumed = zip(*took, strict=True)
     return [
         {
             "what": f"killed and started again with {JOBS:,} children: all re-adopted",
-            "ours": f"{statistics.median(took):.0f} ms, slowest of {RESTARTS} {slowest:.0f}",
+            "ours": _spread(adopted),
             "floor_or_peer": f"{JOBS:,} of {JOBS:,} ended well, once",
             "ratio": None,
             "target": f"≤ {TARGET} ms after the store is open",
-            "ok": slowest <= TARGET,
-        }
+            "ok": max(adopted) <= TARGET,
+        },
+        {
+            "what": "the same: and all that the store knows of them read",
+            "ours": _spread(resumed),
+            "floor_or_peer": None,
+            "ratio": None,
+            "target": None,
+            "ok": None,
+        },
     ]
+
+
+def _spread(took: Sequence[float]) -> str:
+    return f"{statistics.median(took):.0f} ms, slowest of {len(took)} {max(took):.0f}"
 
 
 def _jobs(cron: str) -> Iterator[tuple[str, str]]:
@@ -105,16 +117,25 @@ def _wait_for_ends(state: Path) -> None:
             time.sleep(0.2)
 
 
-def _adopting(running: Daemon) -> float:
-    """Milliseconds, by the times of its own log. The log has earlier daemons' lines too."""
-    said = [json.loads(line) for line in running.log.read_text().splitlines() if line[:1] == "{"]
-    last = {line["event"]: line for line in said}
-    resumed = last["resumed"]
-    assert resumed["adopted"] == JOBS, resumed
-    opened, done = (
-        datetime.fromisoformat(last[event]["timestamp"]) for event in ("store_open", "resumed")
+def _adopting(running: Daemon, before: int) -> tuple[float, float]:
+    """Milliseconds, by the times of its own log, of which earlier daemons wrote `before` bytes.
+
+    It is asked nothing meanwhile: whether it is ready is a question that it has to answer, too.
+    """
+    until = time.monotonic() + ENOUGH_SECONDS
+    said: dict[str, dict[str, Any]] = {}
+    while "resumed" not in said:
+        assert time.monotonic() < until, running.log.read_text()[-2000:]
+        time.sleep(0.1)
+        lines = running.log.read_bytes()[before:].split(b"\n")[:-1]
+        found = (json.loads(line) for line in lines if line[:1] == b"{")
+        said = {line["event"]: line for line in found}
+    assert said["adopted"]["running"] == JOBS, said["adopted"]
+    opened, adopted, resumed = (
+        datetime.fromisoformat(said[event]["timestamp"])
+        for event in ("store_open", "adopted", "resumed")
     )
-    return (done - opened).total_seconds() * 1000
+    return (adopted - opened).total_seconds() * 1000, (resumed - opened).total_seconds() * 1000
 
 
 def _none_twice(state: Path) -> None:

@@ -74,13 +74,15 @@ class Daemon:
         self.stopping = asyncio.Event()
         self.failed: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        self.store = open_store(settings, on_death=self._store_died)
-        log.info("store_open")
+        # Before the store: with that open, what runs is looked after first.
         self.source = make_source(settings, self.metrics.git_operation)
         self.trees = make_trees(settings)
+        sender = make_sender(settings)
         self.executor = make_executor(
             settings, self.job_types, self.clock, self._executor_failed, self.trees
         )
+        self.store = open_store(settings, on_death=self._store_died)
+        log.info("store_open")
         self.reconciler = make_reconciler(
             settings,
             self.source,
@@ -110,7 +112,7 @@ class Daemon:
         self.notifying = NotifyLoop(
             self.store,
             self.executor,
-            make_sender(settings),
+            sender,
             self.clock,
             self.metrics,
             self.scheduler.next_slots,

@@ -16,8 +16,8 @@ from jobreconciler.clock import SystemClock
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.jobtypes.registry import load_job_types
-from jobreconciler.model.execution import Attempt, Execution, Launch, Outcome, Trigger
-from jobreconciler.ports import Started, Trees
+from jobreconciler.model.execution import Launch, Outcome, Trigger
+from jobreconciler.ports import LeftRunning, Started, Trees
 
 HANG = 60.0
 """Seconds after which a test is taken to hang; never a measure of speed."""
@@ -163,27 +163,11 @@ def pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def execution(launch: Launch, started: Started, **changed: Any) -> Execution:
-    """What the store holds of a run that was started."""
-    attempt = Attempt(
-        number=started.attempt,
-        started_at=started.started_at,
-        pid=started.pid,
-        pid_started=started.pid_started,
-        boot_id=started.boot_id,
+def left_by(started: Started) -> LeftRunning:
+    """What a store would hold of a run that was started."""
+    return LeftRunning(
+        started.execution_id, started.attempt, started.boot_id, started.pid, started.pid_started
     )
-    values: dict[str, Any] = {
-        "id": launch.execution_id,
-        "job_id": launch.job_id,
-        "status": "running",
-        "trigger": launch.trigger,
-        "queued_at": started.started_at,
-        "revision": launch.revision,
-        "generation": 1,
-        "config_digest": "d",
-        "attempts": (attempt,),
-    }
-    return Execution(**{**values, **changed})
 
 
 def _environment(pid: int) -> bytes:

@@ -8,16 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, execution, next_end, shell, within
+from execute.arena import Arena, eventually, left_by, next_end, shell, within
 from jobreconciler.execute import processes, spool
-from jobreconciler.model.execution import Attempt, Execution, Trigger
-from jobreconciler.ports import Started
+from jobreconciler.ports import LeftRunning
 
 DAEMON = """
 import asyncio, json, sys
@@ -39,7 +37,7 @@ asyncio.run(main())
 """
 
 
-def killed_daemon(arena: Arena, *scripts: str) -> list[Execution]:
+def killed_daemon(arena: Arena, *scripts: str) -> list[LeftRunning]:
     """Starts runs from a real process, then kills that with SIGKILL; what its store would hold."""
     daemon = subprocess.Popen(
         [
@@ -61,27 +59,7 @@ def killed_daemon(arena: Arena, *scripts: str) -> list[Execution]:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
         daemon.stdout.close()
-    return [stored(*line) for line in lines]
-
-
-def stored(
-    execution_id: str, pid: int, pid_started: int, boot_id: str, number: int = 1
-) -> Execution:
-    from datetime import UTC, datetime
-
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    attempt = Attempt(number, at, pid=pid, pid_started=pid_started, boot_id=boot_id)
-    return Execution(
-        id=execution_id,
-        job_id="a-job",
-        status="running",
-        trigger=Trigger("schedule", slot=at),
-        queued_at=at,
-        revision="f" * 40,
-        generation=1,
-        config_digest="d",
-        attempts=(attempt,),
-    )
+    return [LeftRunning(id_, 1, boot, pid, started) for id_, pid, started, boot in lines]
 
 
 def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
@@ -93,7 +71,7 @@ def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
 
     async def adopt() -> None:
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == [left[0].id]
+            assert (await executor.adopt(left)).running == [left[0].execution_id]
             assert executor.running() == 1
             gate.touch()
             outcome = await next_end(executor)
@@ -110,23 +88,23 @@ def test_a_run_that_ended_while_no_daemon_was_there_is_told_too(arena: Arena) ->
         await eventually(lambda: len([*arena.state_dir.glob("runs/*/*/result.json")]) == 2)
         await eventually(lambda: not arena.supervisors())
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == []
+            assert (await executor.adopt(left)).running == []
             ends = executor.finished()
             found = {}
             for _ in left:
                 one = await anext(ends)
                 found[one.execution_id] = one.outcome
-            assert found[left[0].id].exit_code == 4
-            assert found[left[1].id].result == {"rows": 3}
+            assert found[left[0].execution_id].exit_code == 4
+            assert found[left[1].execution_id].result == {"rows": 3}
 
     within(adopt())
 
 
 def test_limits_hold_while_no_daemon_is_there(arena: Arena) -> None:
-    async def leave() -> Execution:
+    async def leave() -> LeftRunning:
         async with arena.executor() as executor:
             launch = arena.launch(shell("sleep 600"), timeoutSeconds=0.5)
-            return execution(launch, await executor.start(launch))
+            return left_by(await executor.start(launch))
 
     left = within(leave())
 
@@ -148,12 +126,12 @@ def test_an_adopted_run_can_be_stopped_and_shows_its_progress(arena: Arena) -> N
         async with arena.executor() as executor:
             await executor.adopt(left)
             live = await eventually(
-                lambda: (seen := executor.live(left[0].id)) and seen.progress and seen
+                lambda: (seen := executor.live(left[0].execution_id)) and seen.progress and seen
             )
             assert live.progress == (2, 5)
-            assert await executor.stop(left[0].id, "cancelled")
+            assert await executor.stop(left[0].execution_id, "cancelled")
             assert (await next_end(executor)).status == "cancelled"
-            assert executor.live(left[0].id) is None
+            assert executor.live(left[0].execution_id) is None
 
     within(adopt())
 
@@ -164,8 +142,8 @@ def test_adopting_what_runs_here_already_tells_its_end_once(arena: Arena, tmp_pa
 
     async def adopt() -> int:
         async with arena.executor() as executor:
-            assert await executor.adopt(left) == [left[0].id]
-            assert await executor.adopt(left) == []
+            assert (await executor.adopt(left)).running == [left[0].execution_id]
+            assert (await executor.adopt(left)).running == []
             gate.touch()
             ends = executor.finished()
             await anext(ends)
@@ -178,12 +156,12 @@ def test_adopting_what_runs_here_already_tells_its_end_once(arena: Arena, tmp_pa
 
 def test_the_supervisor_was_killed_with_the_daemon(arena: Arena) -> None:
     left = killed_daemon(arena, "echo up; setsid sleep 600 & sleep 600")
-    (attempt,) = left[0].attempts
+    pid = left[0].pid
 
     async def adopt() -> None:
         await eventually(arena.output)
-        assert attempt.pid is not None
-        os.kill(attempt.pid, signal.SIGKILL)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
         async with arena.executor() as executor:
             await executor.adopt(left)
             outcome = await next_end(executor)
@@ -204,8 +182,8 @@ def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wron
 
         async def adopt() -> None:
             async with arena.executor() as executor:
-                one = stored("gone", foreign.pid, identity["pid_started"], identity["boot_id"])
-                assert await executor.adopt([one]) == []
+                one = LeftRunning("gone", 1, pid=foreign.pid, **identity)
+                assert (await executor.adopt([one])).running == []
                 assert (await next_end(executor)).status == "lost"
 
         within(adopt())
@@ -217,14 +195,13 @@ def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wron
 
 def test_the_claim_in_the_spool_counts_more_than_what_the_store_says(arena: Arena) -> None:
     left = killed_daemon(arena, "echo up; sleep 600")
-    (attempt,) = left[0].attempts
-    wrong = replace(left[0], attempts=(replace(attempt, pid=1, pid_started=1),))
+    wrong = left[0]._replace(pid=1, pid_started=1)
 
     async def adopt() -> None:
         async with arena.executor() as executor:
             await eventually(arena.output)
-            assert await executor.adopt([wrong]) == [wrong.id]
-            assert await executor.stop(wrong.id, "cancelled")
+            assert (await executor.adopt([wrong])).running == [wrong.execution_id]
+            assert await executor.stop(wrong.execution_id, "cancelled")
             assert (await next_end(executor)).status == "cancelled"
 
     within(adopt())
@@ -236,7 +213,7 @@ def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
         run.mkdir(parents=True)
         (run / "result.json").write_text("{")
         async with arena.executor() as executor:
-            await executor.adopt([stored("broken", 2**22, 5, processes.boot_id())])
+            await executor.adopt([LeftRunning("broken", 1, processes.boot_id(), 2**22, 5)])
             status = (await next_end(executor)).status
         assert [what for what, _ in arena.errors] == ["settling execution broken"]
         arena.errors.clear()
@@ -245,13 +222,11 @@ def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
     assert within(adopt()) == "lost"
 
 
-def test_only_what_runs_is_adopted(arena: Arena) -> None:
+def test_what_was_claimed_and_never_begun_is_left_alone(arena: Arena) -> None:
     async def adopt() -> int:
         async with arena.executor() as executor:
-            at = Started("queued", 1, stored("x", 1, 1, "b").queued_at, 1, 1, "b")
-            launch = arena.launch(shell("true"))
-            queued = execution(launch, at, status="queued", attempts=())
-            assert await executor.adopt([queued]) == []
+            adopted = await executor.adopt([LeftRunning("claimed", 1)])
+            assert (adopted.running, adopted.not_begun) == ([], {"claimed"})
             return executor.running()
 
     assert within(adopt()) == 0

@@ -12,7 +12,7 @@ from execute.arena import (
     Arena,
     eventually,
     eventually_now,
-    execution,
+    left_by,
     next_end,
     python,
     shell,
@@ -73,13 +73,13 @@ def test_a_result_counts_though_its_supervisor_is_at_work_again(arena: Arena) ->
     async def adopt() -> None:
         async with arena.executor() as executor:
             launch = arena.launch(shell("exit 9"))
-            left = execution(launch, await executor.start(launch))
+            left = left_by(await executor.start(launch))
             await next_end(executor)
             busy = arena.launch(shell("echo up; sleep 600"))
             started = await executor.start(busy)
-            assert left.attempts[0].pid == started.pid
+            assert left.pid == started.pid
             async with arena.executor() as other:
-                assert await other.adopt([left]) == []
+                assert (await other.adopt([left])).running == []
                 assert (await next_end(other)).exit_code == 9
             await executor.stop(busy.execution_id, "cancelled")
             assert (await next_end(executor)).status == "cancelled"

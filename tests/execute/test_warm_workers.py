@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from execute.arena import ENVIRON, Arena, eventually, eventually_now, execution, next_end, within
+from execute.arena import ENVIRON, Arena, eventually, eventually_now, left_by, next_end, within
 from jobreconciler.execute import processes
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.model.execution import Outcome
@@ -216,10 +216,10 @@ def test_a_run_outlives_the_executor_and_is_taken_over_with_its_result(arena: Ar
     async def adopt() -> Outcome:
         async with arena.executor() as first:
             launch = arena.launch(parameters("wait_politely"), job_type="python")
-            left = execution(launch, await first.start(launch))
+            left = left_by(await first.start(launch))
             await eventually(lambda: (live := first.live(launch.execution_id)) and live.progress)
         async with arena.executor() as second:
-            assert await second.adopt([left]) == [launch.execution_id]
+            assert (await second.adopt([left])).running == [launch.execution_id]
             await second.stop(launch.execution_id, "cancelled")
             return await next_end(second)
 

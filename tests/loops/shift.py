@@ -18,7 +18,7 @@ from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import Execution, ExecutionStatus, Launch, Outcome
 from jobreconciler.observe.metrics import Metrics
-from jobreconciler.ports import Clock, Executor, Finished, Started
+from jobreconciler.ports import Adopted, Clock, Executor, Finished, LeftRunning, Started
 from jobreconciler.store.opening import open_store
 from store.made import NOW, add, desired
 
@@ -93,11 +93,11 @@ class Processes:
     def more_finished(self) -> list[Finished]:
         return [self.ends.get_nowait() for _ in range(self.ends.qsize())]
 
-    def was_begun(self, execution_id: str, attempt: int) -> bool:
-        return (execution_id, attempt) in self.begun
-
-    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
-        return [each.id for each in unfinished if each.id in self.running]
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
+        return Adopted(
+            [one.execution_id for one in left if one.execution_id in self.running],
+            {one.execution_id for one in left if one[:2] not in self.begun},
+        )
 
 
 class Shift:

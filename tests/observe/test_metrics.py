@@ -4,8 +4,8 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobreconciler.model.change import RESULTS
 from jobreconciler.model.views import JobStats
 from jobreconciler.observe.metrics import Metrics
-from jobreconciler.observe.per_job import SLICE
+from jobreconciler.observe.per_job import PIECE, Stats
 from jobreconciler.ports import Observer
 
 AT = datetime(2026, 3, 14, 9, 30, tzinfo=UTC)
@@ -58,15 +58,21 @@ class Text:
 
 def scrape(
     metrics: Metrics,
-    rows: Sequence[JobStats] | Callable[[], Sequence[JobStats]] = (),
+    rows: Sequence[JobStats] | Stats = (),
     slots: Mapping[str, datetime] | None = None,
+    now: datetime = AT,
 ) -> Text:
     async def collect() -> str:
-        stats = rows if callable(rows) else lambda: rows
-        pieces = [piece async for piece in metrics.render(stats, lambda: slots or {}, AT)]
+        stats = rows if callable(rows) else stored(rows)
+        pieces = [piece async for piece in metrics.render(stats, lambda: slots or {}, now)]
         return b"".join(pieces).decode()
 
     return Text(asyncio.run(collect()))
+
+
+def stored(rows: Sequence[JobStats]) -> Stats:
+    """These rows as a store gives them: all, or those that are asked for."""
+    return lambda job_ids: [row for row in rows if job_ids is None or row.job_id in job_ids]
 
 
 @pytest.fixture
@@ -169,7 +175,7 @@ def test_any_label_survives_the_text_format(metrics: Metrics) -> None:
 def test_figures_are_read_again_only_after_something_changed(metrics: Metrics) -> None:
     reads = []
 
-    def stats() -> list[JobStats]:
+    def stats(_job_ids: Collection[str] | None) -> list[JobStats]:
         reads.append(1)
         return [row("nightly", consecutive_failures=len(reads))]
 
@@ -182,11 +188,65 @@ def test_figures_are_read_again_only_after_something_changed(metrics: Metrics) -
     assert values == [1, 1, 2, 2]
 
 
+def test_only_jobs_of_which_something_was_told_are_read_again(metrics: Metrics) -> None:
+    asked = []
+
+    def stats(job_ids: Collection[str] | None) -> Sequence[JobStats]:
+        asked.append(None if job_ids is None else sorted(job_ids))
+        failed = int(len(asked) > 1)
+        return stored([row(name, consecutive_failures=failed) for name in "abcde"])(job_ids)
+
+    scrape(metrics, stats)
+    metrics.execution_finished("a", "command", "failed", 1.0)
+    metrics.slot_missed("b", 2)
+    metrics.slot_skipped("c", "overlap")
+    metrics.jobs_changed(["d"])
+    text = scrape(metrics, stats)
+    assert asked == [None, ["a", "b", "c", "d"]]
+    failures = [text.value("job_consecutive_failures", job=name) for name in "abcde"]
+    assert failures == [1, 1, 1, 1, 0]
+    assert text.value("executions_total", job="a", status="failed") == 1
+    assert text.value("slots_missed_total", job="b") == 2
+    assert text.value("slots_skipped_total", job="c", reason="overlap") == 1
+    assert len(text.labels("job_info")) == 5
+
+
+def test_a_job_that_is_no_longer_there_when_it_is_read_again_is_not_shown(
+    metrics: Metrics,
+) -> None:
+    rows = [row("stays"), row("goes", late_after=0.0)]
+    scrape(metrics, rows, {"goes": AT})
+    metrics.execution_finished("goes", "command", "succeeded", 1.0)
+    text = scrape(metrics, rows[:1], {"goes": AT})
+    assert "goes" not in text.raw
+    assert text.value("job_info", job="stays", job_type="command", owner="team-a") == 1
+
+
+def test_a_job_gets_late_and_is_in_time_again(metrics: Metrics) -> None:
+    at = AT.timestamp()
+    shown = []
+    for late_after, overrun_after, seconds in (
+        (at + 5, None, 4),
+        (at + 5, None, 6),
+        (at + 9, at + 3, 6),
+        (at + 9, None, 6),
+        (None, None, 6),
+    ):
+        metrics.jobs_changed(["nightly"])
+        rows = [row("nightly", late_after=late_after, overrun_after=overrun_after)]
+        text = scrape(metrics, rows, now=AT + timedelta(seconds=seconds))
+        names = ("job_late", "job_overrunning")
+        shown.append(tuple(text.value(name, job="nightly") for name in names))
+    assert shown == [(0, None), (1, None), (0, 1), (0, None), (None, None)]
+
+
 def test_a_next_run_is_never_served_from_the_cache(metrics: Metrics) -> None:
     later = AT.replace(hour=12)
     for slot in (AT, later):
         text = scrape(metrics, [row("nightly")], {"nightly": slot})
         assert text.value("job_next_run_timestamp_seconds", job="nightly") == slot.timestamp()
+    text = scrape(metrics, [row("nightly")], {})
+    assert text.value("job_next_run_timestamp_seconds", job="nightly") is None
 
 
 def test_a_deleted_job_takes_its_series_with_it(metrics: Metrics) -> None:
@@ -202,7 +262,7 @@ def test_a_deleted_job_takes_its_series_with_it(metrics: Metrics) -> None:
 def test_a_store_that_fails_leaves_the_loops_figures_and_the_last_known_jobs(
     metrics: Metrics,
 ) -> None:
-    def broken() -> list[JobStats]:
+    def broken(_job_ids: Collection[str] | None) -> list[JobStats]:
         raise RuntimeError("disk I/O error")
 
     scrape(metrics, [row("nightly")])
@@ -212,10 +272,13 @@ def test_a_store_that_fails_leaves_the_loops_figures_and_the_last_known_jobs(
     assert text.value("executions_running") == 7
     assert text.value("job_enabled", job="nightly") == 1
     assert scrape(metrics, [row("nightly", enabled=False)]).value("job_enabled", job="nightly") == 0
+    metrics.jobs_changed(["nightly"])
+    scrape(metrics, broken)
+    assert scrape(metrics, [row("nightly")]).value("job_enabled", job="nightly") == 1
 
 
 def test_many_jobs_come_in_many_pieces_and_the_loop_turns_in_between(metrics: Metrics) -> None:
-    rows = [row(f"job-{number}") for number in range(3 * SLICE)]
+    rows = [row(f"job-{number}") for number in range(3 * PIECE)]
 
     async def collect() -> tuple[int, int, str]:
         turns = pieces = 0
@@ -229,12 +292,12 @@ def test_many_jobs_come_in_many_pieces_and_the_loop_turns_in_between(metrics: Me
 
         other = asyncio.create_task(turn())
         raw = []
-        async for piece in metrics.render(lambda: rows, dict, AT):
+        async for piece in metrics.render(stored(rows), dict, AT):
             pieces += 1
             raw.append(piece)
         over = True
         await other
-        assert max(piece.count(b"\n") for piece in raw) <= SLICE + 2
+        assert max(piece.count(b"\n") for piece in raw) <= 2 * PIECE + 2
         return turns, pieces, b"".join(raw).decode()
 
     turns, pieces, raw = asyncio.run(collect())

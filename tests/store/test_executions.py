@@ -343,6 +343,8 @@ def test_what_is_unfinished_is_handed_to_the_next_daemon_oldest_first(store: Sql
     left = store.unfinished()
     assert [(e.id, e.status) for e in left] == [("a", "queued"), ("b", "running")]
     assert left[1].attempts == (ATTEMPT,)
+    process = (ATTEMPT.boot_id, ATTEMPT.pid, ATTEMPT.pid_started)
+    assert store.left_running() == [("b", ATTEMPT.number, *process)]
     counts = store.fleet_counts()
     assert (counts.running, counts.queued) == (1, 1)
 

@@ -171,5 +171,6 @@ def test_a_job_is_late_and_overruns_as_its_file_expects(place: Place, store: Sql
     place.clock.at = NOW + timedelta(hours=1, seconds=1)
     assert conditions() == ["Late", "Overrunning"] and late() == ["nightly"]
     figures = {row.job_id: (row.late_after, row.overrun_after) for row in store.stats()}
+    assert store.stats(["nightly"]) == [row for row in store.stats() if row.job_id == "nightly"]
     assert figures["calm"] == (None, None)
     assert figures["nightly"][0] == after(hours=1).timestamp()

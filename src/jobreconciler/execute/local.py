@@ -28,9 +28,10 @@ from jobreconciler.execute.connection import (
 )
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.trees import RepositoryTrees
-from jobreconciler.model.execution import Execution, Launch, Outcome
+from jobreconciler.execute.watching import Watch
+from jobreconciler.model.execution import Launch, Outcome
 from jobreconciler.model.views import Live
-from jobreconciler.ports import Clock, Finished, JobTypes, Started, Trees
+from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning, Started, Trees
 
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
@@ -86,6 +87,7 @@ class LocalExecutor:
         self._on_error = on_error
         self._boot = processes.boot_id()
         self._runs: dict[str, _Run] = {}
+        self._watched = Watch(self._has_ended)
         self._ended: deque[_Run] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -201,25 +203,16 @@ class LocalExecutor:
         """Follows the output also past the point where its middle is being cut out."""
         return capture.read_output(self.output(execution_id, attempt), offset, limit)
 
-    def was_begun(self, execution_id: str, attempt: int) -> bool:
-        """A launch that an older server has still to read is no harm: `start` takes it over."""
-        directory = self._directory(execution_id, attempt)
-        return spool.claimed(directory) is not None or Path(directory, spool.RESULT).exists()
-
-    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
-        running = [
-            execution
-            for execution in unfinished
-            if execution.status == "running" and execution.id not in self._runs
-        ]
-        found = await asyncio.to_thread(lambda: [*map(self._examine, running)])
-        adopted = []
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
+        left = [one for one in left if one.execution_id not in self._runs]
+        found = await asyncio.to_thread(lambda: [*map(self._examine, left)])
         for run in found:
             if run is not None:
                 self._watch_opened(run)
-                if run.pidfd >= 0:
-                    adopted.append(run.execution_id)
-        return adopted
+        return Adopted(
+            [run.execution_id for run in found if run is not None and run.pidfd >= 0],
+            {one.execution_id for one, run in zip(left, found, strict=True) if run is None},
+        )
 
     def running(self) -> int:
         return len(self._runs)
@@ -234,6 +227,7 @@ class LocalExecutor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for run in self._runs.values():
             self._unwatch(run)
+        self._watched.close()
         for server in self._servers.values():
             await server.close()
         self._queue.put_nowait(None)
@@ -311,27 +305,29 @@ class LocalExecutor:
                 run.boot = self._boot
                 self._watch(run)
 
-    def _examine(self, execution: Execution) -> _Run | None:
-        """Which process has an execution's last attempt, by its claim or else by the store, and a
-        descriptor of it where it still has. Blocks."""
-        if not execution.attempts:
+    def _examine(self, left: LeftRunning) -> _Run | None:
+        """Which process has it, by its claim or else by the store, and a descriptor of that where
+        it still has. None where nobody ever took it up: an older server may have a launch of it
+        still to read, and `start` takes it over then. Blocks."""
+        directory = self._directory(left.execution_id, left.attempt)
+        run = _Run(left.execution_id, left.attempt, directory)
+        claim = spool.claimed(run.directory)
+        ended = _has_result(run)
+        if claim is not None:
+            run.boot, run.pid, run.pid_started = claim
+        elif left.pid is not None:
+            run.boot, run.pid = left.boot_id or "", left.pid
+            run.pid_started = left.pid_started or 0
+        elif not ended:
             return None
-        attempt = execution.attempts[-1]
-        directory = self._directory(execution.id, attempt.number)
-        boot, pid, started = spool.claimed(directory) or (
-            attempt.boot_id or "",
-            attempt.pid or 0,
-            attempt.pid_started or 0,
-        )
-        run = _Run(execution.id, attempt.number, directory, boot, pid, started)
-        self._open(run)
+        if not ended:
+            self._open(run)
         return run
 
     def _open(self, run: _Run) -> None:
-        """Its supervisor's descriptor, where that still has the run. A result counts first: the
-        supervisor may be at work on another run by now."""
-        ended = os.path.exists(f"{run.directory}/{spool.RESULT}")  # noqa: PTH110 - for thousands
-        if ended or run.boot != self._boot or run.pid <= 0:
+        """Its supervisor's descriptor, where that is alive. Of a run without a result only: the
+        supervisor may be at work on another one by now."""
+        if run.boot != self._boot or run.pid <= 0:
             return
         try:
             run.pidfd = os.pidfd_open(run.pid)
@@ -343,19 +339,20 @@ class LocalExecutor:
 
     def _watch(self, run: _Run) -> None:
         """From here on the run's end, which may be past, comes out of `finished`."""
-        self._open(run)
+        if not _has_result(run):
+            self._open(run)
         self._watch_opened(run)
 
     def _watch_opened(self, run: _Run) -> None:
         self._add(run)
         if run.pidfd >= 0:
-            asyncio.get_running_loop().add_reader(run.pidfd, self._has_ended, run)
+            self._watched.add(run.pidfd, run)
         else:
             self._has_ended(run)
 
     def _unwatch(self, run: _Run) -> None:
         if run.pidfd >= 0:
-            asyncio.get_running_loop().remove_reader(run.pidfd)
+            self._watched.forget(run.pidfd)
             os.close(run.pidfd)
             run.pidfd = -1
 
@@ -413,6 +410,10 @@ class LocalExecutor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _has_result(run: _Run) -> bool:
+    return os.access(f"{run.directory}/{spool.RESULT}", os.F_OK)
 
 
 def _clear_away(run: _Run) -> None:

@@ -41,20 +41,31 @@ def boot_id() -> str:
 
 def stat(pid: int) -> Stat | None:
     """The process of that pid, None where there is none or only its zombie is left."""
-    try:
-        text = _text(f"/proc/{pid}/stat")
-    except OSError:
+    fields = _stat(pid)
+    if fields is None:
         return None
-    fields = text[text.rindex(")") + 2 :].split(" ", 20)
-    if fields[0] in "ZX":
-        return None
-    return Stat(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    state, parent, _, session = fields[:4]
+    return Stat(pid, state.decode(), int(parent), int(session), int(fields[19]))
 
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process, not a later one with its pid, still runs."""
-    found = stat(pid)
-    return found is not None and found.started == started
+    fields = _stat(pid)
+    return fields is not None and int(fields[19]) == started
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """What follows the name, up to the start time; the kernel gives all of it at once."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, 4096)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split(b" ", 20)
+    return None if fields[0] in b"ZX" else fields
 
 
 def descendants(pid: int) -> list[int]:

@@ -90,10 +90,10 @@ class Attempts:
                 self.forget(held.execution.id)
         return [held for held, may in zip(starting, claimed, strict=True) if may]
 
-    def begin(self, held: Held) -> Attempt:
-        """Its next attempt, which the store has still to be told of."""
+    def begin(self, held: Held, at: datetime | None = None) -> Attempt:
+        """Its next attempt, at `at` or now, which the store has still to be told of."""
         held.attempts += 1
-        attempt = Attempt(held.attempts, self._clock.now())
+        attempt = Attempt(held.attempts, at or self._clock.now())
         held.started_at = held.started_at or attempt.started_at
         return attempt
 
@@ -129,7 +129,7 @@ class Attempts:
             await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
             return
         if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
-            self._observer.jobs_changed()  # from when on it overruns is known now
+            self._observer.jobs_changed([held.job_id])  # from when on it overruns is known now
         if held.due_at is not None and held.attempts == 1:
             late = (started.started_at - held.due_at).total_seconds()
             self._observer.lateness(max(0.0, late))
@@ -154,15 +154,19 @@ class Attempts:
     async def settle_all(self, ends: Sequence[Finished]) -> None:
         """Store what came out of these attempts. Whatever they held in the fleet is free already:
         what takes their place is claimed in the same transaction."""
-        for finished in ends:
-            self._flight.leave(finished.execution_id)
-        self._told.room()
+        self.leave(ends)
         judged = [self._judged(finished) for finished in ends]
         last = [one for one in judged if one.again is None]
         left = [one for one in judged if one.again is not None]
         if not await self._finish_all(last):
             left = judged
         await asyncio.gather(*(self._settle(one.finished) for one in left))
+
+    def leave(self, ends: Sequence[Finished]) -> None:
+        """Their processes have ended: others may start in their place, before that is stored."""
+        for finished in ends:
+            self._flight.leave(finished.execution_id)
+        self._told.room()
 
     async def _settle(self, finished: Finished, *, retryable: bool = True) -> None:
         """Store an outcome, again and again while the store cannot take it.
@@ -265,7 +269,6 @@ class Attempts:
         seconds = max(0.0, (outcome.finished_at - began).total_seconds())
         job_type = held.config["payload"]["jobType"]
         self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
-        self._observer.jobs_changed()
 
 
 def _occurrence(judged: _Judged) -> Occurrence | None:

@@ -20,6 +20,7 @@ from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
 from jobreconciler.errors import JobReconcilerError, Stalled
 from jobreconciler.loops.attempts import Attempts, Told
+from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
 from jobreconciler.loops.stops import Stops
@@ -83,6 +84,7 @@ class Worker:
                 notices=lambda: self.on_notices(),
             ),
         )
+        self._ends = Ends(lambda ends: self._spawn(self._attempts.settle_all(ends)))
 
     @property
     def trouble(self) -> str | None:
@@ -156,6 +158,50 @@ class Worker:
             if execution.id in new and execution.id not in starting:
                 await self._released(execution, choice, one.pinned, one.due_at)
         return [execution if execution.id in new else None for execution, _ in decided]
+
+    async def release_ahead(self, coming: Sequence[DueSlot]) -> list[bool | None]:
+        """As `release_all`, a moment before their time: each is claimed and only has to be launched
+        then. False: it was handled before. None: it could not start as things are, or too many do
+        already; nothing was written of it."""
+        starting: dict[int, Held] = {}
+        releases = []
+        try:
+            for index, one in enumerate(coming):
+                trigger = Trigger("schedule", slot=one.slot)
+                made = self._new(one.pinned, trigger, at=one.due_at)
+                execution, choice = self._decided(made, one.pinned)
+                held = Held(execution, one.pinned.config, one.due_at)
+                start = choice == "start" and self.admitting
+                if start and self._flight.start(held, self._max_running * 3 // 4):
+                    starting[index] = held
+                    attempt = self._attempts.begin(held, one.due_at)
+                    releases.append((execution, one.pinned.config, attempt))
+            if not releases:
+                return [None] * len(coming)
+            written = await asyncio.wrap_future(self._store.release_all(releases))
+        except BaseException:
+            for held in starting.values():
+                self._attempts.forget(held.execution.id)
+            raise
+        results: list[bool | None] = [None] * len(coming)
+        for (index, held), is_new in zip(starting.items(), written, strict=True):
+            results[index] = is_new
+            if is_new:
+                self._spawn(self._launch_on_time(held))
+            else:
+                self._attempts.forget(held.execution.id)
+        self._observer.running(len(self._flight.running))
+        return results
+
+    async def _launch_on_time(self, held: Held) -> None:
+        """Launch what was claimed ahead. If it was stopped since, it waits as others that are."""
+        assert held.due_at is not None
+        await asyncio.sleep((held.due_at - self._clock.now()).total_seconds())
+        if self._stopped(held):
+            self._attempts.forget(held.execution.id)
+            await self._give_back([held])
+            return
+        await self._attempts.launch(held)
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -251,8 +297,9 @@ class Worker:
         *,
         dry_run: bool = False,
         retry_of: str | None = None,
+        at: datetime | None = None,
     ) -> Execution:
-        now = self._clock.now()
+        now = at or self._clock.now()
         revision = pinned.revision
         if starts_in_tree(pinned.config, trigger.parameters):
             # Files beside the job's own have changed since that was applied.
@@ -367,8 +414,11 @@ class Worker:
 
     async def resume(self) -> None:
         """Take over what an earlier daemon left waiting, running or pausing between attempts."""
-        unfinished, configs, begun = await asyncio.to_thread(self._left_over)
-        left: list[Execution] = []
+        left = await asyncio.to_thread(self._store.left_running)
+        adopted = await self._executor.adopt(left)
+        if left:
+            log.info("adopted", running=len(adopted.running), of=len(left))
+        unfinished, configs = await asyncio.to_thread(self._left_over)
         claimed: list[Held] = []
         for execution in unfinished:
             held = Held(
@@ -377,24 +427,22 @@ class Worker:
                 attempts=len(execution.attempts),
                 started_at=execution.started_at,
             )
-            if execution.id in begun:
-                self._flight.run(held)
-                left.append(execution)
-            elif execution.status == "running":
+            if execution.id in adopted.not_begun:
                 claimed.append(held)
+            elif execution.status == "running":
+                self._flight.run(held)
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
                 self._attempts.rest(held, execution.not_before)
             else:
                 self._enqueue(held)
-        adopted = await self._executor.adopt(left)
         await self._give_back(claimed)
         if unfinished:
-            log.info("resumed", adopted=len(adopted), unfinished=len(unfinished))
+            log.info("resumed", unfinished=len(unfinished))
 
     async def _give_back(self, claimed: Sequence[Held]) -> None:
-        """The daemon was killed before it asked for their processes: they wait again, and start
-        only if they still may."""
+        """They were claimed and nobody asked for their processes: they wait again, and start only
+        if they still may."""
         attempts = [(held.execution.id, held.attempts) for held in claimed]
         given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
         for held, done in zip(claimed, given, strict=True):
@@ -407,25 +455,19 @@ class Worker:
                 held.started_at = None
             self._enqueue(held, counted=held.attempts > 0)
 
-    def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]], set[str]]:
-        """In a thread: what is unfinished, its configs by digest, and which attempts of it somebody
-        ever took up."""
+    def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]]]:
+        """In a thread: what is unfinished, and its configs by digest."""
         unfinished = self._store.unfinished()
-        digests = {execution.config_digest for execution in unfinished}
-        begun = {
-            execution.id
-            for execution in unfinished
-            if execution.status == "running"
-            and self._executor.was_begun(execution.id, len(execution.attempts))
-        }
-        return unfinished, self._store.config_versions(digests), begun
+        return unfinished, self._store.config_versions({one.config_digest for one in unfinished})
 
     async def quiet(self, within: float) -> None:
         """Wait, `within` seconds at most, until nothing is half started or half recorded."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
+                self._ends.flush()
                 while self._tasks:
                     await asyncio.wait(set(self._tasks))
+                    self._ends.flush()
 
     # ---------------------------------------------------------------------------- the loop
 
@@ -458,7 +500,8 @@ class Worker:
         """Record the end of every attempt; many at once, so that they share commits."""
         async for finished in self._executor.finished():
             ends = [finished, *self._executor.more_finished()]
-            self._spawn(self._attempts.settle_all(ends))
+            self._attempts.leave(ends)
+            self._ends.add(ends)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

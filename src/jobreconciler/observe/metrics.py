@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -28,8 +36,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from jobreconciler.model.change import RESULTS
-from jobreconciler.model.views import JobStats
-from jobreconciler.observe.per_job import PerJobSeries
+from jobreconciler.observe.per_job import PerJobSeries, Stats
 from jobreconciler.ports import Observer
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -232,8 +239,8 @@ class Metrics:
     def waiting(self, count: int) -> None:
         self._waiting.set(count)
 
-    def jobs_changed(self) -> None:
-        self.per_job.stale()
+    def jobs_changed(self, job_ids: Collection[str] | None = None) -> None:
+        self.per_job.stale(job_ids)
 
     # --------------------------------------------------------------------------------------- HTTP
 
@@ -247,14 +254,14 @@ class Metrics:
 
     async def render(
         self,
-        stats: Callable[[], Sequence[JobStats]],
+        stats: Stats,
         next_slots: Callable[[], Mapping[str, datetime]],
         now: datetime,
     ) -> AsyncIterator[bytes]:
         """The whole answer, in pieces of a few milliseconds' work with a turn of the loop between.
 
-        `stats` is blocking and called in a thread, and only when `jobs_changed()` was said since
-        the last time; `next_slots` is called on the loop and must be cheap.
+        `stats` is blocking and called in a thread, and only for jobs of which something was said
+        since the last time; `next_slots` is called on the loop and must be cheap.
         """
         for piece in self._registry_pieces():
             yield piece

@@ -1,14 +1,23 @@
 """The series that exist once a job, written as Prometheus text in slices.
 
 With 10,000 jobs these are about 90,000 samples. prometheus-client would write them in one go and
-stop the event loop for a third of a second, so they are kept out of its registry: the loop is
-given back after every slice, and lines that have not changed are kept as bytes.
+stop the event loop for a third of a second, so they are kept out of its registry. Each line is kept
+as bytes and written anew only when its job's figures changed: what a scrape costs goes with what
+happened since the last one. The loop is given back after every slice.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import datetime
 from itertools import islice
 from threading import Lock
@@ -19,18 +28,36 @@ import structlog
 from jobreconciler.model.views import JobStats
 
 T = TypeVar("T")
-Lines = Iterator[tuple[str, str]]
-"""A sample's labels in braces, and its figure."""
-Family = tuple[str, str, str, Lines]
-"""Name without prefix, help, type, samples."""
+Stats = Callable[[Collection[str] | None], Sequence[JobStats]]
+"""Reads the figures of these live jobs, None: of all. Blocks."""
 
 log = structlog.get_logger(__name__)
 
-SLICE: Final = 400
-"""Lines, or jobs, worked on before the loop gets its turn: about a millisecond."""
+SLICE: Final = 200
+"""Jobs written anew before the loop gets its turn: about a millisecond."""
+PIECE: Final = 1_000
+"""Lines of one piece of the answer: a tenth of a millisecond."""
 
 _PRESET_STATUSES: Final = ("succeeded", "failed")
 """Counted from zero, so that `increase()` sees the first one too."""
+
+_FAMILIES: Final = {
+    "job_info": ("What the job is.", "gauge"),
+    "job_enabled": ("1 where the job may be started at all.", "gauge"),
+    "job_suspended": ("1 where an operator stops the job.", "gauge"),
+    "job_last_run_timestamp_seconds": (
+        "When the job's last run ended, whatever its outcome.",
+        "gauge",
+    ),
+    "job_last_success_timestamp_seconds": ("When the job last succeeded.", "gauge"),
+    "job_consecutive_failures": ("Failed runs since the job last succeeded.", "gauge"),
+    "job_next_run_timestamp_seconds": ("The job's next slot.", "gauge"),
+    "job_late": ("1 where the job has not succeeded for too long.", "gauge"),
+    "job_overrunning": ("1 where what runs of the job takes too long.", "gauge"),
+    "executions_total": ("Finished executions, by outcome.", "counter"),
+    "slots_missed_total": ("Slots that passed and never ran.", "counter"),
+    "slots_skipped_total": ("Slots that were skipped, by reason.", "counter"),
+}
 
 
 def escape(value: str) -> str:
@@ -44,217 +71,211 @@ def number(value: float) -> str:
 
 
 class PerJobSeries:
-    """Counters and cached lines of every live job. Counting is thread-safe; rendering is not
-    re-entrant by itself, so two scrapes at once take turns."""
+    """Counters and lines of every live job. Counting is thread-safe; two scrapes at once take turns
+    until each has its lines."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._lock = Lock()
         self._turn = asyncio.Lock()
-        self._executions: dict[tuple[str, str], int] = {}
+        self._executions: dict[str, dict[str, int]] = {}
         self._missed: dict[str, int] = {}
-        self._skipped: dict[tuple[str, str], int] = {}
-        self._stale = True
-        self._labels: dict[str, str] = {}
-        self._cached: list[bytes] = []
-        self._expecting: list[JobStats] = []
+        self._skipped: dict[str, dict[str, int]] = {}
+        self._all_stale = True
+        self._changed: set[str] = set()
+        self._fleet = _Fleet(prefix)
 
     # ----------------------------------------------------------------------------------- counting
 
     def executed(self, job_id: str, status: str) -> None:
         with self._lock:
-            key = (job_id, status)
-            self._executions[key] = self._executions.get(key, 0) + 1
-            self._stale = True
+            _count(self._executions.setdefault(job_id, {}), status)
+            self._changed.add(job_id)
 
     def missed(self, job_id: str, count: int) -> None:
         with self._lock:
             self._missed[job_id] = self._missed.get(job_id, 0) + max(count, 0)
+            self._changed.add(job_id)
 
     def skipped(self, job_id: str, reason: str) -> None:
         with self._lock:
-            key = (job_id, reason)
-            self._skipped[key] = self._skipped.get(key, 0) + 1
+            _count(self._skipped.setdefault(job_id, {}), reason)
+            self._changed.add(job_id)
 
-    def stale(self) -> None:
-        self._stale = True
+    def stale(self, job_ids: Collection[str] | None = None) -> None:
+        """The stored figures of these jobs changed; None: of all, or there are other jobs now."""
+        with self._lock:
+            if job_ids is None:
+                self._all_stale = True
+            else:
+                self._changed.update(job_ids)
 
     # ---------------------------------------------------------------------------------- rendering
 
     async def render(
-        self,
-        stats: Callable[[], Sequence[JobStats]],
-        next_slots: Callable[[], Mapping[str, datetime]],
-        now: datetime,
+        self, stats: Stats, next_slots: Callable[[], Mapping[str, datetime]], now: datetime
     ) -> AsyncIterator[bytes]:
         async with self._turn:
-            if self._stale:
-                await self._refresh(stats)
-            cached, labels, expecting = self._cached, self._labels, self._expecting
-        for piece in cached:
-            yield piece
-            await asyncio.sleep(0)
-        executions, missed, skipped = self._counts()
-        for name, text, kind, lines in (
-            _next_family(labels, next_slots()),
-            _late_family(labels, expecting, now),
-            _overrunning_family(labels, expecting, now),
-            _executions_family(labels, executions),
-            _missed_family(labels, missed),
-            _skipped_family(labels, skipped),
-        ):
-            async for piece in _family(f"{self._prefix}_{name}", text, kind, lines):
-                yield piece
+            await self._refresh(stats)
+            fleet = self._fleet
+            for part in _slices(fleet.labels, PIECE):
+                fleet.show_slots(part, next_slots())
+                await asyncio.sleep(0)
+            for expecting in _slices(fleet.expecting.values(), SLICE):
+                fleet.show_expectations(expecting, now.timestamp())
+                await asyncio.sleep(0)
+            shown = {name: [*lines.values()] for name, lines in fleet.lines.items()}
+        for name, lines in shown.items():
+            text, kind = _FAMILIES[name]
+            full = f"{self._prefix}_{name}"
+            head = f"# HELP {full} {text}\n# TYPE {full} {kind}\n".encode()
+            for each in _slices(lines, PIECE):  # a family without a sample is not mentioned
+                yield head + b"".join(each)
+                head = b""
+                await asyncio.sleep(0)
 
-    async def _refresh(self, stats: Callable[[], Sequence[JobStats]]) -> None:
-        """Read the fleet's figures again and write the families that depend on nothing else."""
-        self._stale = False
+    async def _refresh(self, stats: Stats) -> None:
+        """Read again, and write again, what changed since the last time."""
+        with self._lock:
+            whole, self._all_stale = self._all_stale, False
+            changed, self._changed = self._changed, set()
+        if not whole and not changed:
+            return
         try:
-            rows = await asyncio.to_thread(stats)
+            rows = await asyncio.to_thread(stats, None if whole else changed)
         except Exception as error:
-            self._stale = True
+            with self._lock:
+                self._all_stale |= whole
+                self._changed |= changed
             log.warning("per-job metrics are not fresh: the store gave none", error=str(error))
             return
-        labels: dict[str, str] = {}
-        for part in _slices(rows):
-            labels.update((row.job_id, f'{{job="{escape(row.job_id)}"') for row in part)
+        fleet = _Fleet(self._prefix) if whole else self._fleet
+        for part in _slices(rows, SLICE):
+            for row in part:
+                fleet.show(row, *self._counts(row.job_id))
             await asyncio.sleep(0)
-        cached: list[bytes] = []
-        for name, text, lines in _stored_families(rows, labels):
-            async for piece in _family(f"{self._prefix}_{name}", text, "gauge", lines):
-                cached.append(piece)
-        self._labels, self._cached = labels, cached
-        self._expecting = [
-            row for row in rows if row.late_after is not None or row.overrun_after is not None
-        ]
-        await self._forget_others(labels)
+        if whole:
+            self._fleet = fleet
+            await self._forget_others(fleet.labels)
+        else:
+            fleet.forget(changed.difference(row.job_id for row in rows))
+
+    def _counts(self, job_id: str) -> tuple[dict[str, int], int, dict[str, int]]:
+        with self._lock:
+            return (
+                dict(self._executions.get(job_id, ())),
+                self._missed.get(job_id, 0),
+                dict(self._skipped.get(job_id, ())),
+            )
 
     async def _forget_others(self, live: Mapping[str, str]) -> None:
         """Jobs that are gone take their counters with them, or ids would pile up for ever."""
-        executions, missed, skipped = self._counts()
-        for part in _slices(executions):
-            for execution in part:
-                if execution[0] not in live:
-                    self._executions.pop(execution, None)
+        for counts in (self._executions, self._missed, self._skipped):
+            with self._lock:
+                gone = [job_id for job_id in counts if job_id not in live]
+                for job_id in gone:
+                    counts.pop(job_id, None)
             await asyncio.sleep(0)
-        for job_id in missed:
-            if job_id not in live:
-                self._missed.pop(job_id, None)
-        for skip in skipped:
-            if skip[0] not in live:
-                self._skipped.pop(skip, None)
-
-    def _counts(
-        self,
-    ) -> tuple[dict[tuple[str, str], int], dict[str, int], dict[tuple[str, str], int]]:
-        with self._lock:
-            return dict(self._executions), dict(self._missed), dict(self._skipped)
 
 
-def _next_family(labels: Mapping[str, str], slots: Mapping[str, datetime]) -> Family:
-    lines = (
-        (f"{label}}}", number(slots[job_id].timestamp()))
-        for job_id, label in labels.items()
-        if job_id in slots
-    )
-    return "job_next_run_timestamp_seconds", "The job's next slot.", "gauge", lines
+class _Fleet:
+    """Every line of every live job, by family and job. Used on the event loop only."""
 
+    def __init__(self, prefix: str) -> None:
+        self.lines: dict[str, dict[str, bytes]] = {name: {} for name in _FAMILIES}
+        self.labels: dict[str, str] = {}
+        self._prefix = prefix
+        self._slots: dict[str, datetime] = {}
+        self._late: dict[str, dict[str, bool]] = {"job_late": {}, "job_overrunning": {}}
+        self.expecting: dict[str, JobStats] = {}
 
-def _late_family(labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime) -> Family:
-    at = now.timestamp()
-    lines = (
-        (f"{labels[row.job_id]}}}", str(int(at > row.late_after)))
-        for row in expecting
-        if row.late_after is not None
-    )
-    return "job_late", "1 where the job has not succeeded for too long.", "gauge", lines
+    def show(
+        self, row: JobStats, executions: dict[str, int], missed: int, skipped: dict[str, int]
+    ) -> None:
+        job_id = row.job_id
+        label = self.labels[job_id] = f'{{job="{escape(job_id)}"'
+        kind, owner = escape(row.job_type), escape(row.owner)
+        self._set("job_info", job_id, f'{label},job_type="{kind}",owner="{owner}"}}', 1)
+        for name, value in (
+            ("job_enabled", row.enabled),
+            ("job_suspended", row.suspended),
+            ("job_last_run_timestamp_seconds", row.last_run),
+            ("job_last_success_timestamp_seconds", row.last_success),
+            ("job_consecutive_failures", row.consecutive_failures),
+            ("slots_missed_total", missed),
+        ):
+            self._set(name, job_id, f"{label}}}", value)
+        counted = dict.fromkeys(_PRESET_STATUSES, 0) | executions
+        self._set_each("executions_total", job_id, f"{label},status=", counted)
+        if skipped:
+            self._set_each("slots_skipped_total", job_id, f"{label},reason=", skipped)
+        if row.late_after is not None or row.overrun_after is not None:
+            self.expecting[job_id] = row
+        elif job_id in self.expecting:
+            self._forget_expectations(job_id)
 
+    def forget(self, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            self._forget_expectations(job_id)
+            self.labels.pop(job_id, None)
+            self._slots.pop(job_id, None)
+            for lines in self.lines.values():
+                lines.pop(job_id, None)
 
-def _overrunning_family(
-    labels: Mapping[str, str], expecting: Sequence[JobStats], now: datetime
-) -> Family:
-    at = now.timestamp()
-    lines = (
-        (f"{labels[row.job_id]}}}", str(int(at > row.overrun_after)))
-        for row in expecting
-        if row.overrun_after is not None
-    )
-    return "job_overrunning", "1 where what runs of the job takes too long.", "gauge", lines
+    def _forget_expectations(self, job_id: str) -> None:
+        self.expecting.pop(job_id, None)
+        for name, late in self._late.items():
+            late.pop(job_id, None)
+            self.lines[name].pop(job_id, None)
 
+    def show_slots(self, job_ids: Iterable[str], slots: Mapping[str, datetime]) -> None:
+        """Most have the slot that is shown already."""
+        shown = self._slots
+        for job_id in job_ids:
+            slot = slots.get(job_id)
+            if slot is shown.get(job_id):
+                continue
+            at = None if slot is None else slot.timestamp()
+            self._set("job_next_run_timestamp_seconds", job_id, f"{self.labels[job_id]}}}", at)
+            if slot is None:
+                del shown[job_id]
+            else:
+                shown[job_id] = slot
 
-def _executions_family(labels: Mapping[str, str], counts: dict[tuple[str, str], int]) -> Family:
-    def lines() -> Lines:
-        for job_id, label in labels.items():
-            for status in _PRESET_STATUSES:
-                count = counts.pop((job_id, status), 0)
-                yield f'{label},status="{status}"}}', str(count)
-        for (job_id, status), count in counts.items():
-            if job_id in labels:
-                yield f'{labels[job_id]},status="{escape(status)}"}}', str(count)
-
-    return "executions_total", "Finished executions, by outcome.", "counter", lines()
-
-
-def _missed_family(labels: Mapping[str, str], counts: Mapping[str, int]) -> Family:
-    lines = ((f"{label}}}", str(counts.get(job_id, 0))) for job_id, label in labels.items())
-    return "slots_missed_total", "Slots that passed and never ran.", "counter", lines
-
-
-def _skipped_family(labels: Mapping[str, str], counts: Mapping[tuple[str, str], int]) -> Family:
-    lines = (
-        (f'{labels[job_id]},reason="{escape(reason)}"}}', str(count))
-        for (job_id, reason), count in counts.items()
-        if job_id in labels
-    )
-    return "slots_skipped_total", "Slots that were skipped, by reason.", "counter", lines
-
-
-def _stored_families(
-    rows: Sequence[JobStats], labels: Mapping[str, str]
-) -> Iterator[tuple[str, str, Lines]]:
-    """Families that hold for as long as the stored figures do: (name, help, lines)."""
-
-    def each(pick: Callable[[JobStats], float | None]) -> Lines:
+    def show_expectations(self, rows: Iterable[JobStats], now: float) -> None:
+        """Whether a job is late changes with the time alone, and seldom."""
         for row in rows:
-            value = pick(row)
-            if value is not None:
-                yield f"{labels[row.job_id]}}}", number(value)
+            job_id = row.job_id
+            limits = {"job_late": row.late_after, "job_overrunning": row.overrun_after}
+            for name, after in limits.items():
+                late = None if after is None else now > after
+                if late == self._late[name].get(job_id):
+                    continue
+                self._set(name, job_id, f"{self.labels[job_id]}}}", late)
+                if late is None:
+                    del self._late[name][job_id]
+                else:
+                    self._late[name][job_id] = late
 
-    def described() -> Lines:
-        for row in rows:
-            kind, owner = escape(row.job_type), escape(row.owner)
-            yield f'{labels[row.job_id]},job_type="{kind}",owner="{owner}"}}', "1"
+    def _set(self, name: str, job_id: str, labels: str, value: float | None) -> None:
+        if value is None:
+            self.lines[name].pop(job_id, None)
+        else:
+            line = f"{self._prefix}_{name}{labels} {number(value)}\n"
+            self.lines[name][job_id] = line.encode()
 
-    yield "job_info", "What the job is.", described()
-    yield "job_enabled", "1 where the job may be started at all.", each(lambda row: row.enabled)
-    yield "job_suspended", "1 where an operator stops the job.", each(lambda row: row.suspended)
-    yield (
-        "job_last_run_timestamp_seconds",
-        "When the job's last run ended, whatever its outcome.",
-        each(lambda row: row.last_run),
-    )
-    yield (
-        "job_last_success_timestamp_seconds",
-        "When the job last succeeded.",
-        each(lambda row: row.last_success),
-    )
-    yield (
-        "job_consecutive_failures",
-        "Failed runs since the job last succeeded.",
-        each(lambda row: row.consecutive_failures),
-    )
+    def _set_each(self, name: str, job_id: str, labels: str, counts: Mapping[str, int]) -> None:
+        self.lines[name][job_id] = "".join(
+            f'{self._prefix}_{name}{labels}"{escape(label)}"}} {count}\n'
+            for label, count in counts.items()
+        ).encode()
 
 
-def _slices(items: Iterable[T]) -> Iterator[list[T]]:
+def _count(counts: dict[str, int], label: str) -> None:
+    counts[label] = counts.get(label, 0) + 1
+
+
+def _slices(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
-    while part := list(islice(rest, SLICE)):
+    while part := list(islice(rest, size)):
         yield part
-
-
-async def _family(name: str, text: str, kind: str, lines: Lines) -> AsyncIterator[bytes]:
-    """One family's text, a slice at a time; a family without a sample is not mentioned."""
-    head = f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
-    for part in _slices(lines):
-        yield (head + "".join(f"{name}{labels} {value}\n" for labels, value in part)).encode()
-        head = ""
-        await asyncio.sleep(0)

@@ -8,8 +8,10 @@ from jobreconciler.ports.clock import (
     Wake,
 )
 from jobreconciler.ports.execution import (
+    Adopted,
     Executor,
     Finished,
+    LeftRunning,
     OutputPiece,
     Started,
 )
@@ -49,6 +51,7 @@ from jobreconciler.ports.store import (
 )
 
 __all__ = [
+    "Adopted",
     "Backfilled",
     "ChangeSet",
     "Clock",
@@ -64,6 +67,7 @@ __all__ = [
     "JobContext",
     "JobType",
     "JobTypes",
+    "LeftRunning",
     "Loader",
     "Observer",
     "OutputPiece",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from jobreconciler.model.execution import Execution, Launch, Outcome
+    from jobreconciler.model.execution import Launch, Outcome
     from jobreconciler.model.views import Live
 
 
@@ -32,6 +32,25 @@ class Finished:
     execution_id: str
     attempt: int
     outcome: Outcome
+
+
+class LeftRunning(NamedTuple):
+    """An attempt that has not ended as far as the store knows, and the process it names, if any."""
+
+    execution_id: str
+    attempt: int
+    boot_id: str | None = None
+    pid: int | None = None
+    pid_started: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Ids of executions that are still running, and of those whose attempt nobody ever took up:
+    `start` may be called for it."""
+
+    running: list[str]
+    not_begun: set[str]
 
 
 class OutputPiece(Protocol):
@@ -64,11 +83,8 @@ class Executor(Protocol):
     ) -> OutputPiece:
         """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
 
-    def was_begun(self, execution_id: str, attempt: int) -> bool:
-        """Whether anybody ever took up this attempt. Where not, `start` may be called for it."""
-
-    async def adopt(self, unfinished: Sequence[Execution]) -> list[str]:
-        """Take over what an earlier daemon left; ids of executions that are still running.
+    async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
+        """Take over what an earlier daemon left.
 
         Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,5 +51,6 @@ class Observer(Protocol):
 
     def running(self, count: int) -> None: ...
     def waiting(self, count: int) -> None: ...
-    def jobs_changed(self) -> None:
-        """Per-job figures or their jobs changed; cached lines are stale."""
+    def jobs_changed(self, job_ids: Collection[str] | None = None) -> None:
+        """What is stored of these jobs changed, beside the end of a run; None: of all, or there
+        are other jobs now."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobreconciler.model.problem import Problem
     from jobreconciler.model.suspension import Suspension, SuspensionScope
     from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
+    from jobreconciler.ports.execution import LeftRunning
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ class Store(Protocol):
 
     def jobs(self, query: JobQuery) -> Page[StoredJob]: ...
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]: ...
-    def stats(self) -> list[JobStats]: ...
+    def stats(self, job_ids: Collection[str] | None = None) -> list[JobStats]:
+        """Figures of these live jobs, None: of all."""
+
     def fleet_counts(self) -> FleetCounts: ...
     def unmet(self, now: datetime) -> tuple[list[Unmet], datetime | None]:
         """Expectations that are not met now, and when the next limit will be passed."""
@@ -144,7 +147,12 @@ class Store(Protocol):
     def latest_executions(self, job_ids: Collection[str]) -> dict[str, Execution]:
         """Each job's newest execution that ran, runs or waits to, by job id."""
 
-    def unfinished(self) -> list[Execution]: ...
+    def unfinished(self) -> list[Execution]:
+        """Oldest first: what a daemon that starts has to take over."""
+
+    def left_running(self) -> list[LeftRunning]:
+        """What of that is running, without all that is known of it: a tenth of the time."""
+
     def changelog(
         self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
     ) -> Page[ChangelogRow]: ...

@@ -11,6 +11,7 @@ from sqlalchemy import and_, or_, select
 
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
 from jobreconciler.model.views import Page
+from jobreconciler.ports import LeftRunning
 from jobreconciler.store import tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
 from jobreconciler.store.rows import (
@@ -21,12 +22,22 @@ from jobreconciler.store.rows import (
     storable_or_none,
     to_json,
 )
-from jobreconciler.store.sql import Row, Statement, Tx, columns
+from jobreconciler.store.sql import Row, Statement, Tx
 
-_NAMES = tuple(column.name for column in tables.job_executions.columns)
-_SELECT = f"SELECT {columns(tables.job_executions)} FROM job_executions"
+_NAMES = (
+    "id, job_id, status, trigger_type, trigger, queued_at, revision, generation, config_digest, "
+    "not_before, started_at, finished_at, retry_of, missed_count, missed_from, missed_to, "
+    "missed_reason, exit_code, signal, error, progress, metrics, result, dry_run"
+)
+"""What `_read` takes, in its order."""
+_SELECT = f"SELECT {_NAMES} FROM job_executions"
 _ONE = Statement(f"{_SELECT} WHERE id = :id")
 _UNFINISHED = Statement(f"{_SELECT} WHERE status IN ('queued', 'running') ORDER BY queued_at, id")
+_LEFT_RUNNING = Statement(
+    "SELECT e.id, e.attempt, a.boot_id, a.pid, a.pid_started FROM job_executions e "
+    "LEFT JOIN execution_attempts a ON a.execution_id = e.id AND a.number = e.attempt "
+    "WHERE e.status = 'running'"
+)
 _LATEST = Statement(
     f"{_SELECT} WHERE id IN "
     "(SELECT last_execution_id FROM job_states WHERE job_states.job_id IN {ids})"
@@ -110,9 +121,12 @@ def _trigger_json(trigger: Trigger) -> str:
 
 def _read_trigger(type_: Any, packed: str) -> Trigger:
     found = from_json(packed)
+    slot = instant_or_none(found.pop("slot", None))
+    if not found:  # of most of them nothing else is set
+        return Trigger(type_, slot)
     return Trigger(
         type=type_,
-        slot=instant_or_none(found.get("slot")),
+        slot=slot,
         actor=found.get("actor"),
         reason=found.get("reason"),
         delivery_id=found.get("deliveryId"),
@@ -125,38 +139,58 @@ def _read_trigger(type_: Any, packed: str) -> Trigger:
 
 
 def _read(row: Row, attempts: tuple[Attempt, ...]) -> Execution:
-    named = dict(zip(_NAMES, row, strict=True))
-    progress = named["progress"]
+    """A daemon that starts reads a thousand of them before it looks after their processes."""
+    (
+        id_,
+        job_id,
+        status,
+        trigger_type,
+        trigger,
+        queued_at,
+        revision,
+        generation,
+        config_digest,
+        not_before,
+        started_at,
+        finished_at,
+        retry_of,
+        missed_count,
+        missed_from,
+        missed_to,
+        missed_reason,
+        exit_code,
+        signal,
+        error,
+        progress,
+        metrics,
+        result,
+        dry_run,
+    ) = row
     missed = None
-    if named["missed_count"] is not None:
-        missed = Missed(
-            instant(named["missed_from"]),
-            instant(named["missed_to"]),
-            named["missed_count"],
-            named["missed_reason"],
-        )
+    if missed_count is not None:
+        missed = Missed(instant(missed_from), instant(missed_to), missed_count, missed_reason)
     return Execution(
-        id=named["id"],
-        job_id=named["job_id"],
-        status=named["status"],
-        trigger=_read_trigger(named["trigger_type"], named["trigger"]),
-        queued_at=instant(named["queued_at"]),
-        revision=named["revision"],
-        generation=named["generation"],
-        config_digest=named["config_digest"],
-        not_before=instant_or_none(named["not_before"]),
-        started_at=instant_or_none(named["started_at"]),
-        finished_at=instant_or_none(named["finished_at"]),
-        retry_of=named["retry_of"],
-        missed=missed,
-        exit_code=named["exit_code"],
-        signal=named["signal"],
-        error=named["error"],
-        attempts=attempts,
-        progress=None if progress is None else _pair(progress),
-        metrics=from_json(named["metrics"]) if named["metrics"] else {},
-        result=None if named["result"] is None else from_json(named["result"]),
-        dry_run=bool(named["dry_run"]),
+        id_,
+        job_id,
+        status,
+        _read_trigger(trigger_type, trigger),
+        instant(queued_at),
+        revision,
+        generation,
+        config_digest,
+        instant_or_none(not_before),
+        instant_or_none(started_at),
+        instant_or_none(finished_at),
+        retry_of,
+        missed,
+        exit_code,
+        signal,
+        error,
+        attempts,
+        None if progress is None else _pair(progress),
+        from_json(metrics) if metrics else {},
+        None if result is None else from_json(result),
+        bool(dry_run),
     )
 
 
@@ -166,12 +200,15 @@ def _pair(packed: str) -> tuple[int, int]:
 
 
 def _with_attempts(tx: Tx, rows: Sequence[Row]) -> list[Execution]:
-    attempts: dict[str, list[Attempt]] = {}
+    attempts: dict[str, tuple[Attempt, ...]] = {}
     found = tx.all(_ATTEMPTS, {"ids": tx.ids(row[0] for row in rows)}) if rows else ()
     for id_, number, started, finished, *rest in found:
         attempt = Attempt(number, instant(started), instant_or_none(finished), *rest)
-        attempts.setdefault(id_, []).append(attempt)
-    return [_read(row, tuple(attempts.get(row[0], ()))) for row in rows]
+        if id_ in attempts:
+            attempts[id_] += (attempt,)
+        else:
+            attempts[id_] = (attempt,)
+    return [_read(row, attempts.get(row[0], ())) for row in rows]
 
 
 def execution(tx: Tx, execution_id: str) -> Execution | None:
@@ -182,6 +219,10 @@ def execution(tx: Tx, execution_id: str) -> Execution | None:
 def unfinished(tx: Tx) -> list[Execution]:
     """Oldest first: what a daemon that starts has to take over."""
     return _with_attempts(tx, tx.all(_UNFINISHED))
+
+
+def left_running(tx: Tx) -> list[LeftRunning]:
+    return [*map(LeftRunning._make, tx.all(_LEFT_RUNNING))]
 
 
 def latest(tx: Tx, job_ids: Collection[str]) -> dict[str, Execution]:
@@ -199,7 +240,8 @@ def executions(
 ) -> Page[Execution]:
     """Newest first."""
     table = tables.job_executions
-    query = select(table).order_by(table.c.queued_at.desc(), table.c.id.desc()).limit(limit + 1)
+    named = (table.c[name] for name in _NAMES.split(", "))
+    query = select(*named).order_by(table.c.queued_at.desc(), table.c.id.desc()).limit(limit + 1)
     if job_id is not None:
         query = query.where(table.c.job_id == job_id)
     if statuses is not None:

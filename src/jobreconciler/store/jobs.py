@@ -72,12 +72,14 @@ _RUNNING_SINCE = Statement(
     "SELECT job_id, min(started_at) FROM job_executions "
     "WHERE status = 'running' AND started_at IS NOT NULL GROUP BY job_id"
 )
-_EXPECTING = Statement(
+_EXPECTING_SQL = (
     "SELECT c.job_id, c.config, s.last_success_at, "
     "CASE WHEN c.schedule_enabled THEN c.schedule_since ELSE c.created_at END FROM job_configs c "
     "LEFT JOIN job_states s ON s.job_id = c.job_id "
     'WHERE c.deleted_at IS NULL AND c.config LIKE \'%"expect":{"%\''
 )
+_EXPECTING = Statement(_EXPECTING_SQL)
+_EXPECTING_OF = Statement(f"{_EXPECTING_SQL} AND c.job_id IN {{ids}}")
 _HELD = Statement(f"{_CONDITIONS_SQL} WHERE type = 'Held' AND status = 'True'")
 
 
@@ -137,9 +139,10 @@ def held(tx: Tx) -> dict[str, Condition]:
     return {row[0]: _condition(row) for row in tx.all(_HELD)}
 
 
-def expecting(tx: Tx) -> dict[str, expectations.Limits]:
-    """The limits of every live job that has expectations, whatever has become of them."""
-    return {id_: limits for id_, limits, _ in _expecting(tx)}
+def expecting(tx: Tx, job_ids: Collection[str] | None = None) -> dict[str, expectations.Limits]:
+    """The limits of these live jobs (None: of all), where they have expectations, whatever has
+    become of them."""
+    return {id_: limits for id_, limits, _ in _expecting(tx, job_ids)}
 
 
 def unmet(tx: Tx, now: datetime) -> tuple[list[expectations.Unmet], datetime | None]:
@@ -154,9 +157,14 @@ def unmet(tx: Tx, now: datetime) -> tuple[list[expectations.Unmet], datetime | N
     return found, coming
 
 
-def _expecting(tx: Tx) -> Iterator[tuple[str, expectations.Limits, dict[str, Any]]]:
-    running = _running_since(tx)
-    for id_, text, success, since in tx.all(_EXPECTING):
+def _expecting(
+    tx: Tx, job_ids: Collection[str] | None = None
+) -> Iterator[tuple[str, expectations.Limits, dict[str, Any]]]:
+    rows = (
+        tx.all(_EXPECTING) if job_ids is None else tx.all(_EXPECTING_OF, {"ids": tx.ids(job_ids)})
+    )
+    running = _running_since(tx) if rows else {}
+    for id_, text, success, since in rows:
         config = object_or_none(text)
         if config is not None:
             limits = expectations.limits(

@@ -23,13 +23,15 @@ from jobreconciler.store.rows import (
 )
 from jobreconciler.store.sql import Statement, Tx
 
-_STATS = Statement(
+_STATS_SQL = (
     "SELECT c.job_id, c.job_type, coalesce(c.owner, ''), c.enabled, c.schedule_enabled, "
     "c.generation, c.revision, s.last_run_at, s.last_success_at, s.last_status, "
     "coalesce(s.consecutive_failures, 0), c.tags "
     "FROM job_configs c LEFT JOIN job_states s ON s.job_id = c.job_id "
     "WHERE c.deleted_at IS NULL"
 )
+_STATS = Statement(_STATS_SQL)
+_STATS_OF = Statement(f"{_STATS_SQL} AND c.job_id IN {{ids}}")
 _JOB_COUNTS = Statement(
     "SELECT count(*), coalesce(sum(CASE WHEN c.enabled THEN 1 ELSE 0 END), 0), "
     "coalesce(sum(CASE WHEN s.consecutive_failures > 0 THEN 1 ELSE 0 END), 0), "
@@ -64,10 +66,12 @@ _VERSIONS = Statement("SELECT digest, config FROM config_versions WHERE digest I
 _NO_LIMITS = Limits()
 
 
-def stats(tx: Tx, now: datetime) -> list[JobStats]:
+def stats(tx: Tx, now: datetime, job_ids: Collection[str] | None = None) -> list[JobStats]:
+    """Figures of these live jobs, None: of all."""
     new = tuple.__new__
     stops = suspensions.active(tx, now)
-    limits = expecting(tx)
+    limits = expecting(tx, job_ids)
+    found = tx.all(_STATS) if job_ids is None else tx.all(_STATS_OF, {"ids": tx.ids(job_ids)})
     return [
         new(
             JobStats,
@@ -100,7 +104,7 @@ def stats(tx: Tx, now: datetime) -> list[JobStats]:
             status,
             failures,
             tags,
-        ) in tx.all(_STATS)
+        ) in found
     ]
 
 

@@ -22,7 +22,15 @@ from jobreconciler.model.notice import Notice, Occurrence
 from jobreconciler.model.problem import Problem
 from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import FleetCounts, JobQuery, JobStats, Page, SourceState
-from jobreconciler.ports import ChangeSet, Clock, Delivery, Dependent, DriftedRow, Ending
+from jobreconciler.ports import (
+    ChangeSet,
+    Clock,
+    Delivery,
+    Dependent,
+    DriftedRow,
+    Ending,
+    LeftRunning,
+)
 from jobreconciler.store import (
     changelog,
     configs,
@@ -108,8 +116,8 @@ class SqlStore:
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)
 
-    def stats(self) -> list[JobStats]:
-        return self._read(reads.stats, self._clock.now())
+    def stats(self, job_ids: Collection[str] | None = None) -> list[JobStats]:
+        return self._read(reads.stats, self._clock.now(), job_ids)
 
     def fleet_counts(self) -> FleetCounts:
         return self._read(reads.fleet_counts, self._clock.now())
@@ -158,6 +166,9 @@ class SqlStore:
 
     def unfinished(self) -> list[Execution]:
         return self._read(execution_rows.unfinished)
+
+    def left_running(self) -> list[LeftRunning]:
+        return self._read(execution_rows.left_running)
 
     def changelog(
         self, job_id: str | None = None, *, limit: int = 50, cursor: str | None = None
