@@ -130,12 +130,11 @@ class Reconciler:
             return PassResult("unchanged", revision)
         self._check_descent(state, revision)
         same_reader = self._same_reader(state)
-        base = state.base_revision if state is not None and same_reader else None
         selection = select(
             self._source,
             index,
             revision,
-            None if self._first else base,
+            self._base(state) if same_reader else None,
             self._options.jobs_dir,
             reread=not same_reader,
         )
@@ -165,6 +164,13 @@ class Reconciler:
             and state.reader_version == self._loader.version
             and state.environment == self._options.environment
         )
+
+    def _base(self, state: SourceState | None) -> str | None:
+        """The commit that what is stored equals: then what differs from it is all there is to do.
+        While something is held it equals none, and all that is stored is compared."""
+        if self._first or state is None or state.base_revision != state.revision:
+            return None
+        return state.base_revision
 
     def _is_current(self, state: SourceState | None, revision: str) -> bool:
         return (
