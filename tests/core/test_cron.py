@@ -315,21 +315,34 @@ def test_oddities_of_a_year(expression: str, zone: str, texts: list[str]) -> Non
 # --------------------------------------------------------------------------------------- jitter
 
 
+DAILY = ("0 0 * * *", "UTC")
+
+
 def test_jitter_is_stable_spread_and_bounded() -> None:
     slot = utc("2027-01-01")
-    starts = [cron.jittered(f"job-{n}", slot, 60) for n in range(2000)]
-    assert starts == [cron.jittered(f"job-{n}", slot, 60) for n in range(2000)]
+    starts = [cron.jittered(f"job-{n}", slot, 60, *DAILY) for n in range(2000)]
+    assert starts == [cron.jittered(f"job-{n}", slot, 60, *DAILY) for n in range(2000)]
     assert min(starts) >= slot
     assert max(starts) <= slot + 60 * SECOND
     per_second = [sum((start - slot) // SECOND == n for start in starts) for n in range(60)]
     assert min(per_second) > 10
     assert max(per_second) < 70
-    assert cron.jittered("job", slot, 60) != cron.jittered("job", slot + DAY, 60) - DAY
-    assert cron.jittered("job", slot, 0) == slot
+    assert (
+        cron.jittered("job", slot, 60, *DAILY) != cron.jittered("job", slot + DAY, 60, *DAILY) - DAY
+    )
+    assert cron.jittered("job", slot, 0, *DAILY) == slot
+
+
+def test_jitter_ends_before_the_next_slot() -> None:
+    slot = utc("2027-01-01")
+    starts = [cron.jittered(f"job-{n}", slot, 3600, "*/5 * * * *", "UTC") for n in range(2000)]
+    assert max(starts) < slot + 300 * SECOND
+    assert max(starts) > slot + 290 * SECOND
 
 
 def test_jitter_never_changes_between_releases() -> None:
-    assert cron.jittered("nightly-report", utc("2027-01-01T02:00"), 300).isoformat() == PINNED
+    found = cron.jittered("nightly-report", utc("2027-01-01T02:00"), 300, "0 2 * * *", "UTC")
+    assert found.isoformat() == PINNED
 
 
 PINNED = "2027-01-01T02:02:22.539000+00:00"

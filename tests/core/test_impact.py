@@ -71,8 +71,8 @@ SENTENCES = [
     ("catching up the latest again", config("0 * * * *", catchUp="none"), HOURLY,
      ["after an outage one run stands for all that were missed"]),
     ("more jitter than there is time", HOURLY, config("0 * * * *", jitterSeconds=4000),
-     ["a jitter of 4000 s is longer than the 3600 s between two slots: runs may start out of"
-      " order"]),
+     ["a jitter of 4000 s is longer than the 3600 s between two slots: each starts"
+      " before the next slot"]),
     ("a rare schedule", None, config("0 0 1 1 *"),
      ["runs at 00:00 on day 1 of the month in January (UTC)", "0.0027 runs a day",
       "next run 2028-01-01T00:00:00Z"]),

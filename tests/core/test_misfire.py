@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobreconciler.core.misfire import due_slots, owed_after
+from jobreconciler.core import cron
+from jobreconciler.core.misfire import due_slots, owed_after, start_of
 from jobreconciler.model.execution import Missed
 from jobreconciler.model.job import ScheduleRow
 
@@ -156,3 +157,38 @@ def test_what_is_settled_is_the_later_of_watermark_and_declaration(
 ) -> None:
     schedule = row(watermark=watermark)
     assert owed_after(schedule) == max(filter(None, (watermark, schedule.owed_from)))
+
+
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+@pytest.mark.parametrize("late", [0.001, 2.0])
+@pytest.mark.parametrize(
+    ("expression", "jitter", "hours"),
+    [
+        ("*/5 * * * * *", 20, 1),
+        ("* * * * *", 60, 3),
+        ("*/5 * * * *", 600, 24),
+        ("*/5 * * * *", 3600, 24),
+        ("0,1 * * * *", 90, 24),
+        ("0 * * * *", 3600, 48),
+    ],
+)
+def test_however_long_the_jitter_each_slot_runs_once_and_in_order(
+    expression: str, jitter: int, hours: int, late: float, catch_up: str
+) -> None:
+    """A daemon that is always there and wakes a moment after each start, as the heap tells it."""
+    first = at("2026-11-22T00:00:00")
+    jittered = row(expression=expression, jitter_seconds=jitter, catch_up=catch_up, watermark=first)
+    schedule = cron.parse(expression, "UTC")
+    wanted = cron.slots_between(schedule, first, first + timedelta(hours=hours))
+    ran: list[datetime] = []
+    while not ran or ran[-1] < wanted[-1]:
+        slot = cron.next_slot(schedule, ran[-1] if ran else first)
+        assert slot is not None
+        now = start_of(jittered, slot) + timedelta(seconds=late)
+        due = due_slots(jittered, now)
+        assert due.missed == ()
+        assert due.run
+        assert now - start_of(jittered, due.run[0]) <= timedelta(seconds=late)
+        ran += due.run
+        jittered = jittered._replace(watermark=ran[-1])
+    assert tuple(ran[: len(wanted)]) == wanted

@@ -62,6 +62,7 @@ JOBS = {
         "sleep 7",
         step=4,
     ),
+    "spread": Job(each(2, "catchUp: latest, jitterSeconds: 9"), ROOM, step=2),
     "halted": Job(each(1, "catchUp: latest"), ROOM),
     "after": Job("", ROOM, more="  dependency: {jobs: [tick]}\n"),
 }

@@ -25,15 +25,16 @@ def coming_slots(
         or not payload.get("isEnabled", True)
     ):
         return []
-    parsed = cron.parse(schedule["cronExpression"], schedule["timezone"])
-    zone = ZoneInfo(schedule["timezone"])
+    expression, timezone = schedule["cronExpression"], schedule["timezone"]
+    parsed, zone = cron.parse(expression, timezone), ZoneInfo(timezone)
     jitter = schedule.get("jitterSeconds", 0)
     found: list[dict[str, Any]] = []
     slot = cron.next_slot(parsed, after)
     while slot is not None and len(found) < count:
         remarks = [cron.slot_note(parsed, slot)]
         if jitter:
-            start = cron.jittered(job_id, slot, jitter).replace(microsecond=0)
+            start = cron.jittered(job_id, slot, jitter, expression, timezone)
+            start = start.replace(microsecond=0)
             remarks.append(f"starts at {views.instant(start)} (jitter)")
         note = "; ".join(remark for remark in remarks if remark)
         found.append(views.slot_json(slot, slot.astimezone(zone), note))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import croniter  # noqa: F401
 
@@ -41,6 +42,7 @@ __all__ = [
     "oddities",
     "parse",
     "previous_slot",
+    "slot_after",
     "slot_note",
     "slots_between",
     "start_minutes",
@@ -97,13 +99,26 @@ def describe(expression: str) -> str:
     return in_words(parse(expression).fields)
 
 
-def jittered(job_id: str, slot: datetime, jitter_seconds: int) -> datetime:
-    """When a slot is to start: 0 to `jitter_seconds` later, by a hash of job and slot.
+def jittered(
+    job_id: str, slot: datetime, jitter_seconds: int, expression: str, timezone: str
+) -> datetime:
+    """When a slot is to start: 0 to `jitter_seconds` later, by a hash of job and slot, and before
+    the schedule's next slot in any case: so slots start in their order.
 
-    Always the same for both, on any machine; in steps of a millisecond.
+    Always the same for all of these, on any machine; in steps of a millisecond.
     """
     if jitter_seconds <= 0:
         return slot
+    spread = jitter_seconds * 1000 + 1
+    following = slot_after(expression, timezone, slot)
+    if following is not None:
+        spread = min(spread, (following - slot) // timedelta(milliseconds=1))
     key = f"{job_id}\0{to_seconds(slot)}".encode()
     drawn = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
-    return slot + timedelta(milliseconds=drawn % (jitter_seconds * 1000 + 1))
+    return slot + timedelta(milliseconds=drawn % spread)
+
+
+@lru_cache(maxsize=4096)
+def slot_after(expression: str, timezone: str, after: datetime) -> datetime | None:
+    """As `next_slot`. Fleets repeat themselves: thousands of jobs share a few hundred schedules."""
+    return next_slot(parse(expression, timezone), after)

@@ -190,7 +190,7 @@ def _notes(before: _Plan, after: _Plan, rate: float, now: datetime) -> Iterator[
     if after.jitter and (interval := _interval(after, now)) and after.jitter > interval:
         yield (
             f"a jitter of {after.jitter} s is longer than the {interval:.0f} s between two slots:"
-            " runs may start out of order"
+            " each starts before the next slot"
         )
 
 

@@ -42,15 +42,18 @@ def due_slots(row: ScheduleRow, now: datetime) -> Due:
     latest = _latest_due(row, schedule, after, now)
     if latest is None:
         return Due()
-    on_time = (now - _start(row, latest)).total_seconds() <= LIVE_SECONDS
-    run = _chosen(row, schedule, after, latest, on_time)
+    on_time = (now - start_of(row, latest)).total_seconds() <= LIVE_SECONDS
+    if on_time and row.catch_up != "all":
+        run = _on_time(row, schedule, after, latest, now)
+    else:
+        run = _chosen(row, schedule, after, latest)
     missed: list[Missed] = []
     first_run = run[0] if run else None
     before = first_run - _TICK if first_run is not None else latest
     _append_missed(missed, schedule, after, before, _why(row))
     kept = []
     for slot in run:
-        late = (now - _start(row, slot)).total_seconds()
+        late = (now - start_of(row, slot)).total_seconds()
         deadline = row.starting_deadline_seconds
         if deadline is not None and late > deadline:
             _append_missed(missed, schedule, slot - _TICK, slot, "deadline_exceeded")
@@ -63,7 +66,7 @@ def due_slots(row: ScheduleRow, now: datetime) -> Due:
 def only_due(row: ScheduleRow, slot: datetime, following: datetime | None, now: datetime) -> bool:
     """Whether `slot`, the first that is owed, is due on time and all that is due: what `due_slots`
     finds nearly always, told without asking the calendar. `following` is the slot after it."""
-    late = (now - _start(row, slot)).total_seconds()
+    late = (now - start_of(row, slot)).total_seconds()
     deadline = row.starting_deadline_seconds
     return (
         owed_after(row) < slot
@@ -85,8 +88,9 @@ def stopped_slots(row: ScheduleRow, until: datetime, reason: str) -> Missed | No
     return rows[0]
 
 
-def _start(row: ScheduleRow, slot: datetime) -> datetime:
-    return cron.jittered(row.job_id, slot, row.jitter_seconds)
+def start_of(row: ScheduleRow, slot: datetime) -> datetime:
+    """When a slot of the schedule is to start, jitter included."""
+    return cron.jittered(row.job_id, slot, row.jitter_seconds, row.expression, row.timezone)
 
 
 def _latest_due(
@@ -94,13 +98,27 @@ def _latest_due(
 ) -> datetime | None:
     """The newest slot whose jittered time is not in the future."""
     slot = cron.last_slot_between(schedule, after, now)
-    while slot is not None and _start(row, slot) > now:
+    while slot is not None and start_of(row, slot) > now:
         slot = cron.last_slot_between(schedule, after, slot - _TICK)
     return slot
 
 
+def _on_time(
+    row: ScheduleRow, schedule: cron.Schedule, after: datetime, latest: datetime, now: datetime
+) -> tuple[datetime, ...]:
+    """The newest slot, and with jitter the ones before it that are on time as well: a slot that
+    starts just before the next one is not late because that one's start has come, too."""
+    run = [latest]
+    while row.jitter_seconds and len(run) < CATCH_UP_LIMIT:
+        slot = cron.last_slot_between(schedule, after, run[-1] - _TICK)
+        if slot is None or (now - start_of(row, slot)).total_seconds() > LIVE_SECONDS:
+            break
+        run.append(slot)
+    return tuple(reversed(run))
+
+
 def _chosen(
-    row: ScheduleRow, schedule: cron.Schedule, after: datetime, latest: datetime, on_time: bool
+    row: ScheduleRow, schedule: cron.Schedule, after: datetime, latest: datetime
 ) -> tuple[datetime, ...]:
     if row.catch_up == "all":
         count = cron.count_between(schedule, after, latest)
@@ -113,9 +131,7 @@ def _chosen(
                 break
             newest.append(previous)
         return tuple(reversed(newest))
-    if on_time or row.catch_up == "latest":
-        return (latest,)
-    return ()
+    return (latest,) if row.catch_up == "latest" else ()
 
 
 def _why(row: ScheduleRow) -> str:

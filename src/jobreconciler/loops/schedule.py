@@ -11,12 +11,11 @@ import contextlib
 import heapq
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 import structlog
 
 from jobreconciler.core import clock_watch, cron, suspension
-from jobreconciler.core.misfire import due_slots, only_due, owed_after, stopped_slots
+from jobreconciler.core.misfire import due_slots, only_due, owed_after, start_of, stopped_slots
 from jobreconciler.errors import JobReconcilerError
 from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.work import DueSlot, Worker
@@ -112,7 +111,7 @@ class Scheduler:
         self, job_ids: Collection[str] | None
     ) -> tuple[list[ScheduleRow], list[tuple[datetime | None, datetime | None]]]:
         rows = self._store.schedules(job_ids)
-        slots = [_next_slot(row.expression, row.timezone, owed_after(row)) for row in rows]
+        slots = [cron.slot_after(row.expression, row.timezone, owed_after(row)) for row in rows]
         return rows, [_starting(row, slot) for row, slot in zip(rows, slots, strict=True)]
 
     async def run(self) -> None:
@@ -268,7 +267,7 @@ class Scheduler:
             if row is None or slot is None or job is None:
                 left.append(job_id)
             elif self._is_plain(row, job, slot, now):
-                start = cron.jittered(job_id, slot, row.jitter_seconds)
+                start = start_of(row, slot)
                 plain.append(DueSlot(job, slot, start))
             else:
                 left.append(job_id)
@@ -282,7 +281,7 @@ class Scheduler:
         return left
 
     def _is_plain(self, row: ScheduleRow, job: PinnedJob, slot: datetime, now: datetime) -> bool:
-        following = _next_slot(row.expression, row.timezone, slot)
+        following = cron.slot_after(row.expression, row.timezone, slot)
         return not self._was_stopped(row, job) and only_due(row, slot, following, now)
 
     def _was_stopped(self, row: ScheduleRow, pinned: PinnedJob) -> bool:
@@ -301,7 +300,7 @@ class Scheduler:
             slot = self._next.get(job_id)
             row = self._rows.get(job_id)
             if slot is not None and row is not None:
-                start = cron.jittered(job_id, slot, row.jitter_seconds)
+                start = start_of(row, slot)
                 self._put(start, job_id, slot)
         await asyncio.sleep(LONGEST_SLEEP)
 
@@ -333,7 +332,7 @@ class Scheduler:
         for missed in due.missed:
             await self._worker.miss(pinned, missed)
         for slot in due.run:
-            start = cron.jittered(job_id, slot, row.jitter_seconds)
+            start = start_of(row, slot)
             trigger = Trigger("schedule", slot=slot, caught_up=due.caught_up)
             released = await self._worker.release(pinned, trigger, due_at=start)
             if released is None:
@@ -351,7 +350,7 @@ class Scheduler:
         if watermark is not None and (row.watermark is None or row.watermark < watermark):
             row = row._replace(watermark=watermark)
         self._rows[job_id] = row
-        next_slot = _next_slot(row.expression, row.timezone, owed_after(row))
+        next_slot = cron.slot_after(row.expression, row.timezone, owed_after(row))
         slot, start = _starting(row, next_slot)
         if slot is None or start is None:
             self._next.pop(row.job_id, None)
@@ -364,12 +363,6 @@ def _say_handled(job_id: str, slot: datetime) -> None:
     log.info("slot_handled_before", job=job_id, slot=slot.isoformat())
 
 
-@lru_cache(maxsize=4096)
-def _next_slot(expression: str, timezone: str, after: datetime) -> datetime | None:
-    """Fleets repeat themselves: thousands of jobs share a few hundred schedules."""
-    return cron.next_slot(cron.parse(expression, timezone), after)
-
-
 def _starting(row: ScheduleRow, slot: datetime | None) -> tuple[datetime | None, datetime | None]:
     """A slot and its jittered start."""
-    return slot, None if slot is None else cron.jittered(row.job_id, slot, row.jitter_seconds)
+    return slot, None if slot is None else start_of(row, slot)

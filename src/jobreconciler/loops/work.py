@@ -553,5 +553,11 @@ def _too_late(held: Held, now: datetime) -> datetime | None:
         return None
     if held.execution.trigger.type != "schedule":
         return None
-    start = cron.jittered(held.job_id, slot, schedule.get("jitterSeconds", 0))
+    start = cron.jittered(
+        held.job_id,
+        slot,
+        schedule.get("jitterSeconds", 0),
+        schedule["cronExpression"],
+        schedule["timezone"],
+    )
     return slot if (now - start).total_seconds() > deadline else None
