@@ -65,7 +65,7 @@ def _missing(what: str) -> None:
 def drawn() -> dict[str, Any]:
     """What json-render made of each tree; installs its locked packages once."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        _missing("node or npm is not installed")
+        _missing("node or npm is not installed (apt-get install nodejs npm)")
     lock = HERE / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         installed = subprocess.run(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,13 @@ def test_a_suspended_jobs_slots_become_one_row_also_across_a_kill(running: Runni
     assert [each["jobId"] for each in running.get("/api/v1/jobs?state=suspended")["jobs"]] == [
         "ticking"
     ]
-    assert 'job_suspended{job="ticking"} 1' in running.get("/metrics", raw=True)
+    metrics = running.get("/metrics", raw=True)
+    assert 'job_suspended{job="ticking"} 1' in metrics
+    with closing(sqlite3.connect(running.state / "store.db")) as connection:
+        query = "SELECT action, hash FROM changelog ORDER BY sequence DESC LIMIT 1"
+        action, newest = connection.execute(query).fetchone()
+    assert action == "suspended"
+    assert f'audit_head_info{{hash="{newest}"}} 1' in metrics
     ran = statuses(running, "ticking").count("succeeded")
     assert running.cli("resume", "ticking").returncode == 0
     assert running.cli("resume", "ticking").returncode == 1

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from jobreconciler.model.desired import DesiredFile, Entry
+from jobreconciler.observe.metrics import Metrics
 from jobreconciler.ports import Loader
 
 from .world import World, job_file
@@ -331,6 +332,8 @@ def test_drift_is_healed_and_recorded_with_old_and_new(world: World) -> None:
     job = world.store.job("a")
     assert job is not None and job.config["payload"]["priority"] == 50
     assert world.figure("drift_healed_total") == 1
+    assert world.figure("config_changes_total", action="healed") == 1
+    assert world.figure("audit_head_info", hash=row.hash) == 1
 
 
 def test_drift_is_healed_while_git_is_away(world: World) -> None:
@@ -473,3 +476,13 @@ def test_an_invalid_file_that_disables_its_job_says_so_loudly(world: World) -> N
     codes = [problem.code for problem in result.plan.problems]
     assert "disable_held" in codes
     assert "jobreconciler suspend" in world.store.held()["a"].message
+
+
+def test_the_head_of_the_changelog_is_known_after_a_restart(world: World) -> None:
+    world.commit(a=job_file("a"))
+    world.reconcile()
+    world.restart()
+    world.metrics = Metrics("0")
+    world._wire()
+    world.reconcile()
+    assert world.figure("audit_head_info", hash=world.changelog()[0].hash) == 1

@@ -322,7 +322,7 @@ def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
     if shutil.which("promtool") is None:
         if "promtool" in os.environ.get("JOBRECONCILER_TEST_REQUIRE", ""):
             pytest.fail("promtool is required here and not installed")
-        pytest.skip("promtool is not installed")
+        pytest.skip("promtool is not installed (apt-get install prometheus)")
     report_everything(metrics)
     metrics.http_request("GET", "/api/v1/jobs/{job_id}", 200, 0.01)
     metrics.slot_skipped("odd", ODD)

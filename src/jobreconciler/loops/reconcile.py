@@ -154,6 +154,7 @@ class Reconciler:
             self._index = index
             self._observer.invalid_files(len(problems))
             self._observer.held_jobs(len(self._held))
+            self._observer.audit_head(self._store.audit_head())
             if self._state is not None and self._state.revision is not None:
                 self._observer.source_applied(self._state.revision)
         return self._index
@@ -340,6 +341,8 @@ class Reconciler:
             healed = heal(self._store, self._source, self._loader, index, state, self._clock.now())
             if healed:
                 self._observer.drift_healed(len(healed))
+                self._observer.config_changed("healed", len(healed))
+                self._observer.audit_head(self._store.audit_head())
                 self._observer.jobs_changed()
                 log.warning("drift_healed", jobs=sorted(healed))
             return healed

@@ -41,8 +41,13 @@ class Stops:
         self._told.append(told)
 
     async def load(self) -> None:
-        self._known = await asyncio.to_thread(self._store.remembered_suspensions)
+        self._known, head = await asyncio.to_thread(self._read)
+        self._observer.audit_head(head)
         self._changed()
+
+    def _read(self) -> tuple[tuple[Suspension, ...], str]:
+        """In a thread: what holds or held, and the changelog's head, which each stop may move."""
+        return self._store.remembered_suspensions(), self._store.audit_head()
 
     def over(self, job_id: str, config: Mapping[str, Any]) -> Suspension | None:
         """The stop that holds for this job now."""

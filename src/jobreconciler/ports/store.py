@@ -246,6 +246,9 @@ class Store(Protocol):
     def suspensions(self) -> tuple[Suspension, ...]:
         """Those that hold now, oldest first."""
 
+    def audit_head(self) -> str:
+        """The changelog's newest hash; of no rows, that which the first one follows."""
+
     def remembered_suspensions(self) -> tuple[Suspension, ...]:
         """Those that hold, and those that ended not long ago."""
 
