@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gitrepo import GitRepo
 from jobreconciler.errors import NotFound
 from jobreconciler.source.files import blob_id, load_directory
+from jobreconciler.source.git import GitSource
 from jobreconciler.source.strict_yaml import MAX_BYTES
 from source.loading import VALID
 
@@ -100,6 +102,35 @@ def test_links_are_refused_wherever_they_stand_and_lead(repo: Path, tmp_path: Pa
     ]
     assert refused(repo, "jobs.d/folder/d.yaml") == [("jobs.d/folder/d.yaml", "symlink")]
     assert refused(repo, "jobs.d/beside.yaml") == [("jobs.d/beside.yaml", "symlink")]
+
+
+def test_what_is_refused_here_is_what_would_be_refused_of_a_commit(tmp_path: Path) -> None:
+    made = GitRepo(tmp_path / "repo")
+    odd = ("a\nb.yaml", "\x1b[31m.yaml", "a\\b.yaml", "a\u202egpj.yaml", "bad\tfolder/c.yaml")
+    made.write({f"jobs.d/{name}": VALID for name in ("good.yaml", "sub.d/d.yml", *odd)})
+    links = ("a.yaml", "team", "sub.d/x", "README.md", "old.d", "dangling.yml", "dangling")
+    for name in links:
+        made.link(f"jobs.d/{name}", "../nowhere" if "dangling" in name else ".")
+    (made.path / "jobs.d" / os.fsdecode(b"\xff\xfe.yaml")).write_text(VALID)
+    tip = made.commit("all there is")
+    source = GitSource(
+        str(made.path), None, "jobs.d", tmp_path, timeout=30, observer=lambda *_: None
+    )
+    snapshot = source.snapshot(tip)
+    source.close()
+    found = load_directory(made.path)
+    assert [each.path for each in found.entries] == [each.path for each in snapshot.entries]
+    there = [(one.file, one.code, one.message, one.hint) for one in snapshot.refused]
+    here = [(one.file, one.code, one.message, one.hint) for one in found.refused]
+    assert sorted(here) == sorted(there)
+    assert len(here) == len(odd) + len(links) - 2 + 1
+
+
+def test_a_submodules_folder_is_refused_as_in_a_commit(repo: Path) -> None:
+    (repo / "jobs.d/vendor").mkdir()
+    (repo / "jobs.d/vendor/.git").write_text("gitdir: ../../.git/modules/vendor\n")
+    (repo / "jobs.d/vendor/a.yaml").write_text(VALID)
+    assert refused(repo) == [("jobs.d/vendor", "submodule_refused")]
 
 
 def test_defaults_that_are_a_link_are_refused_also_when_only_a_file_was_named(repo: Path) -> None:

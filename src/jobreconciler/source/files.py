@@ -20,17 +20,17 @@ from pathlib import Path
 from jobreconciler.errors import NotFound
 from jobreconciler.model.desired import Entry
 from jobreconciler.model.problem import Problem
+from jobreconciler.source import names
 from jobreconciler.source.strict_yaml import MAX_BYTES
 
-SUFFIXES = (".yaml", ".yml")
 DEFAULTS = "_defaults.yaml"
 
 _REFUSALS = {
+    **names.REFUSALS,
     "outside_jobs_dir": (
         "the file is not below the jobs directory",
         "move it there, or name its directory with --jobs-dir",
     ),
-    "symlink": ("symlinks are refused, not followed", "put the file itself there"),
     "not_a_file": ("this is not a regular file", "delete it"),
     "not_a_job_file": ("job files end in .yaml or .yml", "rename it"),
 }
@@ -95,7 +95,7 @@ class _Reader:
         elif os.path.isdir(full):
             for name in self._below(full):
                 self._take(name)
-        elif full.endswith(SUFFIXES):
+        elif names.is_job_file(full):
             self._take(full)
         else:
             self._refuse(full, "not_a_job_file")
@@ -123,12 +123,19 @@ class _Reader:
         with os.scandir(directory) as found:
             for one in sorted(found, key=lambda entry: entry.name):
                 if one.is_symlink():
-                    if one.name.endswith(SUFFIXES) or os.path.isdir(one.path):
+                    if names.is_refused_link(one.name):
                         self._refuse(one.path, "symlink")
-                elif one.is_dir():
-                    yield from self._below(one.path)
-                elif one.name.endswith(SUFFIXES):
+                elif not (is_folder := one.is_dir()) and not names.is_job_file(one.name):
+                    continue
+                elif bad := names.unsafe_name(one.name):
+                    path = f"{directory}/{names.shown(one.name)}"
+                    self._refuse(path, "path_refused", what=bad)
+                elif not is_folder:
                     yield one.path
+                elif os.path.lexists(f"{one.path}/.git"):
+                    self._refuse(one.path, "submodule_refused")
+                else:
+                    yield from self._below(one.path)
 
     def _take(self, full: str) -> None:
         if full == self.defaults_path or full in self.seen:
@@ -167,8 +174,11 @@ class _Reader:
         prefix = f"{self.top.rstrip('/')}/"
         return full[len(prefix) :] if full.startswith(prefix) else full
 
-    def _refuse(self, full: str, code: str, error: OSError | None = None) -> None:
+    def _refuse(
+        self, full: str, code: str, error: OSError | None = None, *, what: str = ""
+    ) -> None:
         message, hint = _REFUSALS.get(code, ("", ""))
+        message = message.format(what)
         if error is not None and not code:
             why = (error.strerror or "unknown reason").lower()
             code, message, hint = "unreadable", f"the file cannot be read: {why}", "check its mode"

@@ -7,13 +7,13 @@ Nothing that starts with a dash reaches git's command line, no transport runs a 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jobreconciler.errors import Refused
 from jobreconciler.source.faults import redact
+from jobreconciler.source.names import has_control, unsafe_name
 
 _SCHEMES = ("https", "http", "ssh", "git+ssh", "ssh+git", "git", "file")
 _PLAIN = {"http": "http:// is not encrypted", "git": "git:// is not encrypted or authenticated"}
@@ -21,7 +21,6 @@ _SCP = re.compile(r"^(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@/:\
 _HELPER = re.compile(r"^[A-Za-z0-9+.-]*::")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|^[./]|[./]$")
 _BAD_REVISION = re.compile(r"[\x00-\x20\x7f:?*\[\\{}]|\.\.|^[./]")
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 FULL_ID = re.compile(r"^(?:[0-9a-f]{40}|[0-9a-f]{64})$")
 
 
@@ -46,7 +45,7 @@ def parse_location(repo: str) -> Location:
     """Raises Refused(RepositoryRefused)."""
     if not repo or repo.startswith("-"):
         raise _refused(repo, "it is empty or looks like an option")
-    if _has_control(repo):
+    if has_control(repo):
         raise _refused(repo, "it contains control characters")
     if _HELPER.match(repo):
         raise _refused(repo, "remote helpers (NAME::…) can run programs")
@@ -100,7 +99,7 @@ def _from_url(repo: str) -> Location:
 def _check_host(repo: str, host: str, username: str) -> None:
     if not host or host.startswith("-") or username.startswith("-"):
         raise _refused(repo, "its host or user is missing or looks like an option")
-    if _has_control(host + username) or " " in host + username:
+    if has_control(host + username) or " " in host + username:
         raise _refused(repo, "its host or user contains blanks or control characters")
 
 
@@ -158,20 +157,3 @@ def candidates(ref: str) -> tuple[str, ...]:
     if ref.startswith("refs/") or ref == "HEAD":
         return (ref,)
     return (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/remotes/{ref}")
-
-
-def unsafe_name(name: str) -> str:
-    """Why a path must not be used (""), so that it cannot mislead a terminal, a log or a shell."""
-    if _has_control(name):
-        return "control characters or invalid UTF-8"
-    if "\\" in name:
-        return "a backslash"
-    if any(part in ("..", ".", ".git") for part in name.split("/")):
-        return "a '.', '..' or '.git' part"
-    return ""
-
-
-def _has_control(text: str) -> bool:
-    if text.isascii() and text.isprintable():
-        return False
-    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI for c in text)

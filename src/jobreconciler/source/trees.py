@@ -27,8 +27,14 @@ from jobreconciler.source.git_objects import (
     tree_entry,
     tree_of,
 )
+from jobreconciler.source.names import (
+    REFUSALS,
+    is_job_file,
+    is_refused_link,
+    shown,
+    unsafe_name,
+)
 from jobreconciler.source.objects import TREE_LIMIT, ObjectReader
-from jobreconciler.source.refs import unsafe_name
 
 MAX_FILES = 1_000_000
 MAX_FOLDERS = 200_000
@@ -67,26 +73,19 @@ class Delta:
         return {*(e.path for e in self.changed), *self.gone, *(p.file for p in self.refused)}
 
 
-def is_job_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml"))
-
-
 def judge(entry: TreeEntry, folder: str) -> Judged:
     """`folder` ends with a slash, or is empty for the root."""
     if entry.mode == "100644" and _PLAIN_NAME(entry.name):
         return Judged(Kind.JOB_FILE, folder + entry.name.decode("ascii"), entry)
-    try:
-        name = entry.name.decode("utf-8")
-        bad = "a slash" if "/" in name else unsafe_name(name)
-    except UnicodeDecodeError:
-        name, bad = entry.name.decode("utf-8", "backslashreplace"), "invalid UTF-8"
-    path = folder + (_shown(name) if bad else name)
+    name = entry.name.decode("utf-8", "surrogateescape")
+    bad = "a slash" if "/" in name else unsafe_name(name)
+    path = folder + (shown(name) if bad else name)
     if entry.mode == SYMLINK:
-        if is_job_file(name) or "." not in name:
-            return _refuse(entry, path, "symlink_refused", "a symbolic link", not is_job_file(name))
+        if is_refused_link(name):
+            return _refuse(entry, path, "symlink", covers=not is_job_file(name))
         return Judged(Kind.OTHER, path, entry)
     if entry.mode == SUBMODULE:
-        return _refuse(entry, path, "submodule_refused", "a submodule", covers=True)
+        return _refuse(entry, path, "submodule_refused", covers=True)
     if entry.mode == DIRECTORY:
         if bad:
             return _refuse(entry, path, "path_refused", bad, covers=True)
@@ -98,28 +97,10 @@ def judge(entry: TreeEntry, folder: str) -> Judged:
     return Judged(Kind.JOB_FILE, path, entry)
 
 
-_REFUSALS = {
-    "symlink_refused": (
-        "this is {}, which is not followed",
-        "commit the file itself; links could point outside the repository",
-    ),
-    "submodule_refused": (
-        "this is {}, whose files are not part of this commit",
-        "commit the job files themselves, or run another daemon for that repository",
-    ),
-    "path_refused": ("the name contains {}", "rename it: letters, digits, '-', '_' and '.'"),
-}
-
-
-def _refuse(entry: TreeEntry, path: str, code: str, what: str, covers: bool) -> Judged:
-    says, hint = _REFUSALS[code]
+def _refuse(entry: TreeEntry, path: str, code: str, what: str = "", *, covers: bool) -> Judged:
+    says, hint = REFUSALS[code]
     problem = Problem(path, 0, 0, "", code, says.format(what), hint)
     return Judged(Kind.REFUSED, path, entry, problem, covers)
-
-
-def _shown(name: str) -> str:
-    plain = name.encode("unicode_escape").decode("ascii")
-    return plain.replace("/", "\\x2f")
 
 
 def job_entry(judged: Judged) -> Entry:

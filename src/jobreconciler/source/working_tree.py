@@ -24,6 +24,7 @@ from jobreconciler.source import faults, refs, trees
 from jobreconciler.source.command import Git
 from jobreconciler.source.git import BLOB_LIMIT, GitOperation, GitSource
 from jobreconciler.source.git_objects import SYMLINK, TreeEntry
+from jobreconciler.source.names import is_job_file
 from jobreconciler.source.repository import open_repository
 
 _DIRTY = "-dirty-"
@@ -294,7 +295,7 @@ def dirty_paths(repo: str, jobs_dir: str, *, timeout: float = 30.0) -> tuple[str
     where = refs.check_jobs_dir(jobs_dir) or "."
     out = git.run("looking for uncommitted changes", [*args, where], cwd=str(found.work_tree))
     names = (line[3:].decode("utf-8", "backslashreplace") for line in out.split(b"\0") if line)
-    return tuple(sorted({name for name in names if trees.is_job_file(name)}))
+    return tuple(sorted({name for name in names if is_job_file(name)}))
 
 
 def work_tree(path: Path, git: Git) -> Path:
