@@ -33,7 +33,7 @@ Stats = Callable[[Collection[str] | None], Sequence[JobStats]]
 
 log = structlog.get_logger(__name__)
 
-SLICE: Final = 200
+SLICE: Final = 50
 """Jobs written anew before the loop gets its turn: about a millisecond."""
 PIECE: Final = 1_000
 """Lines of one piece of the answer: a tenth of a millisecond."""
@@ -124,7 +124,10 @@ class PerJobSeries:
             for expecting in _slices(fleet.expecting.values(), SLICE):
                 fleet.show_expectations(expecting, now.timestamp())
                 await asyncio.sleep(0)
-            shown = {name: [*lines.values()] for name, lines in fleet.lines.items()}
+            shown: dict[str, list[bytes]] = {}
+            for name, lines_of in fleet.lines.items():
+                shown[name] = [*lines_of.values()]
+                await asyncio.sleep(0)
         for name, lines in shown.items():
             text, kind = _FAMILIES[name]
             full = f"{self._prefix}_{name}"
