@@ -1,12 +1,13 @@
 """The daemon with 10,000 scheduled jobs: starting again, doing nothing, answering, being on time.
 
 Everything is asked of a real `jobreconciler run` from outside: over HTTP, from /proc and from the
-store it writes. A slot's lateness is the recorded start of its run minus the slot.
+store it writes. A slot's lateness is what its run's `started` in the log says minus the slot.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import sqlite3
 import statistics
 import tempfile
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +170,9 @@ def _lateness(repo: Path, work: Path) -> list[dict[str, Any]]:
         time.sleep(PAUSE_SECONDS)
         alone, asked = list[float](), list[float]()
         for _ in range(WINDOWS):
-            alone += _late(state, WINDOW_SECONDS)
+            alone += _late(running, WINDOW_SECONDS)
             with asking(running, ("/metrics", "/api/v1/status")) as failures:
-                asked += _late(state, WINDOW_SECONDS)
+                asked += _late(running, WINDOW_SECONDS)
             assert not failures, failures[:3]
     alone99, asked99 = fleet.percentile(alone, 0.99), fleet.percentile(asked, 0.99)
     return [
@@ -186,16 +188,24 @@ def _lateness(repo: Path, work: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _late(state: Path, seconds: float) -> list[float]:
-    """Milliseconds from each slot to its recorded start, of all slots of this window."""
+def _late(running: Daemon, seconds: float) -> list[float]:
+    """Milliseconds from each slot of this window to the log's word that its process has started.
+
+    The row says when it was to start: it is claimed before.
+    """
     began = int(time.time()) + 2
     time.sleep(began - time.time() + seconds)
     window = (began * 1_000_000, (began + int(seconds)) * 1_000_000)
-    with closing(sqlite3.connect(f"file:{state}/store.db?mode=ro", uri=True)) as reader:
-        rows = reader.execute(
-            "SELECT slot, started_at FROM job_executions WHERE slot >= ? AND slot < ?", window
-        ).fetchall()
-    late = [(started - slot) / 1000 for slot, started in rows if started is not None]
+    with closing(sqlite3.connect(f"file:{running.state}/store.db?mode=ro", uri=True)) as reader:
+        query = "SELECT id, slot FROM job_executions WHERE slot >= ? AND slot < ?"
+        slots: dict[str, int] = dict(reader.execute(query, window).fetchall())
+    said = (json.loads(line) for line in running.log.read_text().splitlines() if line[:1] == "{")
+    started = {
+        line["execution"]: datetime.fromisoformat(line["timestamp"]).timestamp()
+        for line in said
+        if line["event"] == "started"
+    }
+    late = [started[id_] * 1000 - slot / 1000 for id_, slot in slots.items() if id_ in started]
     expected = DUE // 60 * int(seconds)
     assert len(late) == expected, f"{len(late)} of {expected} slots were started"
     return late

@@ -118,7 +118,10 @@ def _slots(jitter: int, began: float, ended: float) -> Iterator[tuple[str, int, 
     for minute in range(int(began) // 60 * 60 - 60, int(ended), 60):
         for number in range(JOBS):
             slot = minute if jitter else minute + number % 60
-            at = cron.jittered(_id(number), datetime.fromtimestamp(slot, UTC), jitter)
+            instant, expression = datetime.fromtimestamp(slot, UTC), "* * * * *"
+            if not jitter:
+                expression = f"{number % 60} {expression}"
+            at = cron.jittered(_id(number), instant, jitter, expression, "UTC")
             if began <= at.timestamp() < ended:
                 yield _id(number), slot, at.timestamp()
 

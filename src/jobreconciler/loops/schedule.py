@@ -29,9 +29,9 @@ LONGEST_SLEEP = 1.0
 AHEAD = timedelta(seconds=2)
 """How long before their start what jobs execute is read, many at a time."""
 MOST_AHEAD = 2_000
-CLAIM_WITHIN = timedelta(milliseconds=30)
-CLAIM_BY = timedelta(milliseconds=10)
-"""What starts within 30 ms is released in one transaction, 10 ms before the first of it at the
+CLAIM_WITHIN = timedelta(milliseconds=40)
+CLAIM_BY = timedelta(milliseconds=20)
+"""What starts within 40 ms is released in one transaction, 20 ms before the first of it at the
 latest: no start waits for a commit, and a busy minute takes fewer of them."""
 BATCH = 100
 """Jobs released together at most, so that the first of very many do not wait for the last."""

@@ -19,7 +19,7 @@ from jobreconciler.core import cron, notices, suspension
 from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
 from jobreconciler.errors import JobReconcilerError, Stalled
-from jobreconciler.loops.attempts import Attempts, Told
+from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
@@ -165,6 +165,8 @@ class Worker:
         already; nothing was written of it."""
         starting: dict[int, Held] = {}
         releases = []
+        # By the clock that nobody sets: nothing that is claimed waits for a wall clock set back.
+        ahead = asyncio.get_running_loop().time() - self._clock.now().timestamp()
         try:
             for index, one in enumerate(coming):
                 trigger = Trigger("schedule", slot=one.slot)
@@ -187,20 +189,29 @@ class Worker:
         for (index, held), is_new in zip(starting.items(), written, strict=True):
             results[index] = is_new
             if is_new:
-                self._spawn(self._launch_on_time(held))
+                self._spawn(self._launch_at(coming[index].due_at.timestamp() + ahead, held))
             else:
                 self._attempts.forget(held.execution.id)
         self._observer.running(len(self._flight.running))
         return results
 
-    async def _launch_on_time(self, held: Held) -> None:
+    async def _launch_at(self, moment: float, held: Held) -> None:
         """Launch what was claimed ahead. If it was stopped since, it waits as others that are."""
-        assert held.due_at is not None
-        await asyncio.sleep((held.due_at - self._clock.now()).total_seconds())
-        if self._stopped(held):
-            self._attempts.forget(held.execution.id)
-            await self._give_back([held])
-            return
+        await asyncio.sleep(moment - asyncio.get_running_loop().time())
+        while self._stopped(held):
+            try:
+                await self._give_back([held])
+            except JobReconcilerError as error:
+                log.error(
+                    "claim_waits_for_store",
+                    job=held.job_id,
+                    execution=held.execution.id,
+                    error=str(error),
+                )
+                self._observer.loop_error("work")
+                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+            else:
+                return
         await self._attempts.launch(held)
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
@@ -446,6 +457,7 @@ class Worker:
         attempts = [(held.execution.id, held.attempts) for held in claimed]
         given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
         for held, done in zip(claimed, given, strict=True):
+            self._attempts.forget(held.execution.id)
             if not done:
                 continue
             held.attempts -= 1

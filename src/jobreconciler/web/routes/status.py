@@ -36,9 +36,12 @@ async def fleet_status(request: Request, served: Served, query: Jobs, _: Reader)
     counts, (page, source, shown) = await asyncio.gather(
         asyncio.to_thread(service.store.fleet_counts), asyncio.to_thread(_page, service, query)
     )
-    now = service.clock.now()
-    tree = fleet_tree(counts, source, shown, now, next_cursor=page.next_cursor)
-    return json_answer(request, tree)
+    return await asyncio.to_thread(
+        lambda: json_answer(
+            request,
+            fleet_tree(counts, source, shown, service.clock.now(), next_cursor=page.next_cursor),
+        )
+    )
 
 
 def _page(
