@@ -132,7 +132,7 @@ class LocalExecutor:
             self._add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
             try:
-                run.pid, run.pid_started = await server.launch(wanted, run)
+                await server.launch(wanted, run)
             except ServerGone:
                 self._remove(run)
                 continue
@@ -140,7 +140,6 @@ class LocalExecutor:
                 self._remove(run)
                 raise
             boundaries.passing(boundaries.AFTER_LAUNCH)
-            run.boot = self._boot
             return self._started(run)
         raise Transient(
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
@@ -265,7 +264,7 @@ class LocalExecutor:
                 self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
                 preload = self._modules() if python else None
                 server = await connect(
-                    self._state_dir, preload, self._has_ended, self._on_server_gone
+                    self._state_dir, preload, self._is_held, self._has_ended, self._on_server_gone
                 )
                 self._servers[python] = server
             return server
@@ -289,6 +288,9 @@ class LocalExecutor:
             run.pid_started,
             run.boot,
         )
+
+    def _is_held(self, run: _Run, pid: int, started: int) -> None:
+        run.boot, run.pid, run.pid_started = self._boot, pid, started
 
     def _add(self, run: _Run) -> None:
         self._runs[run.execution_id] = run

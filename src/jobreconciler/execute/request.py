@@ -1,4 +1,4 @@
-"""From a launch to what its supervisor is told: one JSON object, secrets resolved, never stored.
+"""From a launch to what its supervisor is told: JSON, secrets resolved, never stored.
 
 id, directory, bootId               which run, where its files go, the kernel's boot id
 argv, env, cwd, successExitCodes    what to start and how to judge its exit code
@@ -6,8 +6,9 @@ timeoutSeconds, killGraceSeconds    TERM after the one, KILL after the other
 outputBytes, memoryBytes            caps; memoryBytes is null where there is none
 secrets                             values to mask in everything the job says
 reuse                               whether the worker of a Python job may take another run after it
-worker                              for a Python job: all that its worker is told, as JSON text that
-                                    the supervisor passes on unread (see worker.py); else null
+worker                              for a Python job: all that its worker is told, JSON that the
+                                    supervisor passes on unread (see worker.py); else null. It is
+                                    sent as a second line, apart from the rest
 """
 
 from __future__ import annotations
@@ -72,13 +73,24 @@ def build(
         {
             "env": _environment(launch, spec, secrets, environ, values),
             "cwd": request["cwd"],
+            "directory": directory,
             "memoryBytes": request["memoryBytes"],
             "reuse": request["reuse"],
             "payload": _payload(launch, job_type, found, networks),
         }
-    ).decode()
+    )
     request["secrets"] = secret_values.to_mask(values)
     return request
+
+
+def sent(request: dict[str, Any]) -> tuple[bytes, bool]:
+    """As it is sent, and whether it may be handed out together with others: its worker can say by
+    itself how it ended."""
+    head = {key: value for key, value in request.items() if key != "worker"}
+    if request["worker"] is None:
+        return encoded(head), False
+    light = request["reuse"] and 0 in request["successExitCodes"]
+    return encoded(head) + b"\n" + request["worker"], light
 
 
 def _limited(

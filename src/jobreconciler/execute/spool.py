@@ -49,6 +49,22 @@ def make(run: str) -> None:
         os.makedirs(run, 0o700, exist_ok=True)
 
 
+def make_new(run: str) -> bool:
+    """As `make`. False where it is there: somebody knows of the attempt."""
+    try:
+        os.mkdir(run[: run.rindex("/")], 0o700)
+    except FileExistsError:
+        pass  # of an earlier attempt
+    except FileNotFoundError:
+        make(run)
+        return True
+    try:
+        os.mkdir(run, 0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
 def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | None = None) -> bool:
     """Takes the run for this supervisor. False where another one has it."""
     named = "" if job is None else f":{job[0]}:{job[1]}"
@@ -83,6 +99,10 @@ def job_of(run: str) -> tuple[int, int] | None:
     return (int(named[0]), int(named[1])) if named else None
 
 
+def has_result(run: str) -> bool:
+    return os.path.exists(f"{run}/{RESULT}")
+
+
 def ask_to_stop(run: str, status: str) -> None:
     """Leaves word which status the stop is to give; the first one stays."""
     try:
@@ -107,7 +127,11 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, content: dict[str, Any]) -> bytes:
     """Writes by rename: a reader sees the old file or the new one, never a part. Returns it."""
-    text = _COMPACT.encode(content).encode("utf-8", "replace")
+    return write(path, _COMPACT.encode(content).encode("utf-8", "replace"))
+
+
+def write(path: str, text: bytes) -> bytes:
+    """As `write_json`, of what is JSON already."""
     part = f"{path}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
