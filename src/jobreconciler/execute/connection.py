@@ -10,7 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,23 @@ _ROOM = 4096
 
 class ServerGone(Exception):
     """The server ended before it answered; whether it forked is for the run's claim to tell."""
+
+
+class _Answers:
+    """Those to several launches; `all` is done when the last one is there."""
+
+    __slots__ = ("_left", "all", "errors")
+
+    def __init__(self, all_: asyncio.Future[None], count: int) -> None:
+        self.all = all_
+        self.errors: list[Exception | None] = [None] * count
+        self._left = count
+
+    def give(self, index: int, error: Exception | None) -> None:
+        self.errors[index] = error
+        self._left -= 1
+        if not self._left and not self.all.done():
+            self.all.set_result(None)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -58,36 +75,30 @@ class ServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._unpacker = frames.Unpacker()
-        self._pending: dict[int, asyncio.Future[str | None]] = {}
+        self._pending: dict[int, tuple[_Answers, int]] = {}
         self._going_on: dict[int, Any] = {}
         self._unsent: list[bytes] = []
         self._last = 0
 
-    async def launch(self, request: dict[str, Any], run: Any) -> None:
-        """Returns when a supervisor has the run.
-
-        `run` is what the callbacks are given. Raises ServerGone, and Transient if no process
-        could be made.
-        """
+    async def launch_all(
+        self, asked: Sequence[tuple[dict[str, Any], Any]]
+    ) -> list[Exception | None]:
+        """Requests, and what the callbacks are given as the run. Returns when each has a supervisor
+        or an error: ServerGone, or Transient where no process could be made."""
         if self.gone or self._transport is None:
-            raise ServerGone
-        self._last += 1
-        number = self._last
-        answer: asyncio.Future[str | None] = self._loop.create_future()
-        self._pending[number] = answer
-        self._going_on[number] = run
+            return [ServerGone() for _ in asked]
+        answers = _Answers(self._loop.create_future(), len(asked))
         if not self._unsent:
             self._loop.call_soon(self._send)
-        body, light = sent(request)
-        self._unsent.append(frames.pack_body(number | frames.LIGHT if light else number, body))
-        error = await answer
-        if error is not None:
-            raise Transient(
-                f"no process could be started: {error}",
-                reason="NoProcess",
-                hint="the machine is out of processes or memory",
-                retry_after=1.0,
-            )
+        for index, (request, run) in enumerate(asked):
+            self._last += 1
+            number = self._last
+            self._pending[number] = answers, index
+            self._going_on[number] = run
+            body, light = sent(request)
+            self._unsent.append(frames.pack_body(number | frames.LIGHT if light else number, body))
+        await answers.all
+        return answers.errors
 
     def _send(self) -> None:
         """All launches of one turn of the loop at once: each write wakes the server."""
@@ -129,28 +140,37 @@ class ServerConnection(asyncio.Protocol):
 
     def _held(self, number: int, pid: int, started: int) -> None:
         self._on_held(self._going_on[number], pid, started)
-        answer = self._pending.pop(number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(None)
+        if number in self._pending:
+            answers, index = self._pending.pop(number)
+            answers.give(index, None)
 
     def _refused(self, number: int, error: str) -> None:
         run = self._going_on.pop(number)
-        answer = self._pending.pop(number, None)
-        if answer is None:  # the process that had it is gone, and there is no other
+        if number not in self._pending:  # the process that had it is gone, and there is no other
             self._on_end(run, {})
-        elif not answer.done():
-            answer.set_result(error)
+            return
+        answers, index = self._pending.pop(number)
+        answers.give(
+            index,
+            Transient(
+                f"no process could be started: {error}",
+                reason="NoProcess",
+                hint="the machine is out of processes or memory",
+                retry_after=1.0,
+            ),
+        )
 
     def connection_lost(self, _: Exception | None) -> None:
         self.gone = True
         answered = [run for number, run in self._going_on.items() if number not in self._pending]
-        waiting: list[asyncio.Future[Any]] = [*self._pending.values(), self.ready]
+        waiting = [*self._pending.values()]
         self._pending.clear()
         self._going_on.clear()
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(ServerGone())
-                answer.exception()
+        for answers, index in waiting:
+            answers.give(index, ServerGone())
+        if not self.ready.done():
+            self.ready.set_exception(ServerGone())
+            self.ready.exception()
         self._on_gone(answered)
 
 

@@ -175,7 +175,7 @@ def _environment(
     """The job's whole environment; resolved secrets are added to `values`, to be masked."""
     environment = {
         "PATH": environ.get("PATH", _PATH),
-        "HOME": _home(environ),
+        "HOME": environ.get("HOME") or _home_of_user(),
         "LANG": environ.get("LANG", "C.UTF-8"),
         "TZ": environ.get("TZ", "UTC"),
     }
@@ -213,7 +213,7 @@ def _cwd(spec: ExecSpec, environ: Mapping[str, str], tree: str | None) -> str:
                 reason="InvalidParameters",
             )
         return tree
-    return _existing(_home(environ))
+    return _existing(environ.get("HOME") or _home_of_user())
 
 
 @lru_cache(maxsize=4)
@@ -221,10 +221,7 @@ def _existing(home: str) -> str:
     return home if Path(home).is_dir() else "/"
 
 
-def _home(environ: Mapping[str, str]) -> str:
-    home = environ.get("HOME")
-    if home:
-        return home
+def _home_of_user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:

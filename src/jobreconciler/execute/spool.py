@@ -36,7 +36,7 @@ def directory(state_dir: str, execution_id: str, attempt: int) -> str:
     """Where an attempt's files are. ValueError for an id that could leave the spool."""
     if not _IDENTIFIER.fullmatch(execution_id):
         raise ValueError(f"not an execution id: {execution_id!r}")
-    return os.path.join(state_dir, "runs", execution_id, str(attempt))
+    return f"{state_dir}/runs/{execution_id}/{attempt}"
 
 
 def make(run: str) -> None:
