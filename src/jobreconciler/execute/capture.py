@@ -188,7 +188,7 @@ def read_output(path: str | os.PathLike[str], offset: int = 0, limit: int = 262_
         if result is not None:
             return _read_ended(run, result, offset, limit)
         chunk = _read_running(run, offset, limit)
-        if chunk is not None and not os.path.exists(f"{run}/{spool.RESULT}"):
+        if chunk is not None and not spool.has_result(run):
             return chunk
     return Chunk(b"", offset, 0, False)
 

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from jobreconciler.errors import Transient
 from jobreconciler.execute import frames, processes
 from jobreconciler.execute.processes import LONGEST_ID
-from jobreconciler.execute.request import sent
+from jobreconciler.execute.request import Sent
 
 _PROGRAMS = Path(__file__).with_name("supervisor_server.py")
 _PYTHON = Path(__file__).with_name("warm_server.py")
@@ -80,9 +80,7 @@ class ServerConnection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._last = 0
 
-    async def launch_all(
-        self, asked: Sequence[tuple[dict[str, Any], Any]]
-    ) -> list[Exception | None]:
+    async def launch_all(self, asked: Sequence[tuple[Sent, Any]]) -> list[Exception | None]:
         """Requests, and what the callbacks are given as the run. Returns when each has a supervisor
         or an error: ServerGone, or Transient where no process could be made."""
         if self.gone or self._transport is None:
@@ -95,8 +93,8 @@ class ServerConnection(asyncio.Protocol):
             number = self._last
             self._pending[number] = answers, index
             self._going_on[number] = run
-            body, light = sent(request)
-            self._unsent.append(frames.pack_body(number | frames.LIGHT if light else number, body))
+            named = number | frames.LIGHT if request.light else number
+            self._unsent.append(frames.pack_body(named, request.body))
         await answers.all
         return answers.errors
 

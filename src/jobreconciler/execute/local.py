@@ -22,9 +22,11 @@ from jobreconciler.execute.connection import (
     ServerGone,
     raise_descriptor_limit,
 )
+from jobreconciler.execute.request import Sent
 from jobreconciler.execute.runs import Run, clear_away, outcome, pair
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.servers import Servers
+from jobreconciler.execute.templates import Templates
 from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.execute.watching import Watch
 from jobreconciler.model.execution import Launch, Outcome
@@ -34,7 +36,7 @@ from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning,
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
 _LAUNCH_TRIES = 4
-_Asked = tuple[int, dict[str, Any], Run]
+_Asked = tuple[int, Sent, Run]
 """Which of several launches, its request, and the run it becomes."""
 
 
@@ -65,6 +67,7 @@ class LocalExecutor:
         self._clock = clock
         self._environ = dict(environ)
         self._secrets = SecretValues(environ, secrets_dir)
+        self._templates = Templates(self._whole_request)
         self._on_error = on_error
         self._boot = processes.boot_id()
         self._runs: dict[str, Run] = {}
@@ -90,7 +93,8 @@ class LocalExecutor:
         A program that cannot be executed is an outcome, with exit code 126 or 127.
         """
         run = self._run_of(launch)
-        wanted = self._request(launch, run, await self._in_repository(launch))
+        tree = await self._in_repository(launch)
+        wanted = self._whole_request(launch, run.directory, tree)
         for _ in range(_LAUNCH_TRIES):
             if self._closing:
                 raise Transient("the executor is closing", reason="Closing")
@@ -100,7 +104,7 @@ class LocalExecutor:
                 if self._runs.setdefault(run.execution_id, run) is run:
                     self._watch(run)
                 return self._started(run)
-            server = await self._servers.connected(python=wanted["worker"] is not None)
+            server = await self._servers.connected(python=wanted.python)
             self._add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
             (refused,) = await server.launch_all([(wanted, run)])
@@ -125,11 +129,11 @@ class LocalExecutor:
                 continue
             try:
                 run = self._run_of(launch)
-                one = index, self._request(launch, run, None), run
+                one = index, self._templates.request(launch, run.directory), run
             except Exception as error:
                 results[index] = error
             else:
-                asked.setdefault(one[1]["worker"] is not None, []).append(one)
+                asked.setdefault(one[1].python, []).append(one)
         for python, group in asked.items():
             results |= await self._ask_for(group, python=python)
         left = [index for index in range(len(launches)) if index not in results]
@@ -162,15 +166,18 @@ class LocalExecutor:
                 results[index] = refused
         return results
 
-    def _request(self, launch: Launch, run: Run, tree: str | None) -> dict[str, Any]:
-        return request.build(
-            launch,
-            self._job_types.get(launch.config["payload"]["jobType"]),
-            self._secrets,
-            run.directory,
-            self._environ,
-            networks=self._networks,
-            tree=tree,
+    def _whole_request(self, launch: Launch, directory: str, tree: str | None = None) -> Sent:
+        job_type = self._job_types.get(launch.config["payload"]["jobType"])
+        return request.sent(
+            request.build(
+                launch,
+                job_type,
+                self._secrets,
+                directory,
+                self._environ,
+                networks=self._networks,
+                tree=tree,
+            )
         )
 
     def _run_of(self, launch: Launch) -> Run:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -83,14 +83,23 @@ def build(
     return request
 
 
-def sent(request: dict[str, Any]) -> tuple[bytes, bool]:
-    """As it is sent, and whether it may be handed out together with others: its worker can say by
-    itself how it ended."""
+class Sent(NamedTuple):
+    """A request as it is sent. `python`: the warm server's; `light`: it may be handed out together
+    with others, since its worker can say by itself how it ended."""
+
+    body: bytes
+    python: bool
+    light: bool
+    has_secrets: bool
+
+
+def sent(request: dict[str, Any]) -> Sent:
     head = {key: value for key, value in request.items() if key != "worker"}
     if request["worker"] is None:
-        return encoded(head), False
+        return Sent(encoded(head), False, False, bool(request["secrets"]))
     light = request["reuse"] and 0 in request["successExitCodes"]
-    return encoded(head) + b"\n" + request["worker"], light
+    body = encoded(head) + b"\n" + request["worker"]
+    return Sent(body, True, light, bool(request["secrets"]))
 
 
 def _limited(
@@ -159,7 +168,7 @@ def _payload(
         "dryRun": launch.dry_run,
         "executionId": launch.execution_id,
         "attempt": launch.attempt,
-        "slot": _instant(launch.trigger.slot),
+        "slot": instant(launch.trigger.slot),
         "trigger": launch.trigger.type,
         "revision": launch.revision,
     }
@@ -190,7 +199,7 @@ def _environment(
         processes.MARKER: launch.execution_id,
         "JOBRECONCILER_ATTEMPT": str(launch.attempt),
         "JOBRECONCILER_TRIGGER": launch.trigger.type,
-        "JOBRECONCILER_SLOT": _instant(launch.trigger.slot) or "",
+        "JOBRECONCILER_SLOT": instant(launch.trigger.slot) or "",
         "JOBRECONCILER_REVISION": launch.revision,
         "JOBRECONCILER_DRY_RUN": "true" if launch.dry_run else "false",
         "JOBRECONCILER_REPORT_FD": str(REPORT_FD),
@@ -228,7 +237,9 @@ def _home_of_user() -> str:
         return "/"
 
 
-def _instant(at: datetime | None) -> str | None:
+@lru_cache(maxsize=16)
+def instant(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC, as jobs are told it."""
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

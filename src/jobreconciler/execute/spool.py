@@ -1,15 +1,15 @@
 """The spool: one directory per attempt, the only thing a run and a daemon share on disk.
 
     runs/<execution id>/<attempt>/
-      supervisor   symbolic link, its text is "<boot id>:<pid>:<start time>": who has the run;
-                   then, where a worker waited for it, ":<pid>:<start time>" of that
+      supervisor   symbolic link, its text is "<boot id in base64>:<pid>:<start time>": who has the
+                   run; then, where a worker waited for it, ":<pid>:<start time>" of that
       job          symbolic link, its text is "<pid>:<start time>" of the job's own process, where
                    it is another than the worker that waited
       stop         symbolic link, its text is the status an operator's stop asks for
       output       what the job printed, masked; while it runs the first half of the cap
       tail.<head>.<start>   what follows, while it runs, in pieces; gone when it has ended
       live.json    progress and metrics, at most twice a second
-      result.json  how it ended; written last, by rename
+      result.json  how it ended; written last, at once
 
 Links, because creating one is atomic, exclusive and carries its text: two supervisors cannot both
 have a run. Standard library only: runs inside the supervisor too.
@@ -17,9 +17,12 @@ have a run. Standard library only: runs inside the supervisor too.
 
 from __future__ import annotations
 
+import binascii
+import errno
 import json
 import os
 import re
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ RESULT = "result.json"
 LIVE = "live.json"
 OUTPUT = "output"
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHORT = 22
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -69,7 +74,7 @@ def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | No
     """Takes the run for this supervisor. False where another one has it."""
     named = "" if job is None else f":{job[0]}:{job[1]}"
     try:
-        os.symlink(f"{boot}:{pid}:{started}{named}", f"{run}/supervisor")
+        os.symlink(f"{_short(boot)}:{pid}:{started}{named}", f"{run}/supervisor")
     except FileExistsError:
         return False
     return True
@@ -81,7 +86,7 @@ def claimed(run: str) -> tuple[str, int, int] | None:
     if text is None:
         return None
     boot, pid, started, *_ = text.split(":")
-    return boot, int(pid), int(started)
+    return _long(boot), int(pid), int(started)
 
 
 def name_job(run: str, pid: int, started: int) -> None:
@@ -100,7 +105,26 @@ def job_of(run: str) -> tuple[int, int] | None:
 
 
 def has_result(run: str) -> bool:
-    return os.path.exists(f"{run}/{RESULT}")
+    """Whether its end was written; an empty file is one that is being written."""
+    try:
+        return os.stat(f"{run}/{RESULT}").st_size > 0
+    except OSError:
+        return False
+
+
+def write_new(run: str, result: bytes) -> None:
+    """Writes a result of less than a page where none can be yet: a reader finds nothing or all of
+    it. Raises OSError with nothing written."""
+    path = f"{run}/{RESULT}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        written = os.write(descriptor, result)
+    except OSError:
+        written = 0
+    os.close(descriptor)
+    if written < len(result):
+        os.unlink(path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def ask_to_stop(run: str, status: str) -> None:
@@ -116,22 +140,19 @@ def asked_to_stop(run: str) -> str | None:
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """A file that was written by `write_json`; None where it is not there."""
+    """A file that was written by one of the below; None where it is not there, or not yet."""
     try:
         with open(path, "rb") as file:
-            content: dict[str, Any] = json.loads(file.read())
+            text = file.read()
     except FileNotFoundError:
         return None
+    content: dict[str, Any] | None = json.loads(text) if text else None
     return content
 
 
 def write_json(path: str, content: dict[str, Any]) -> bytes:
     """Writes by rename: a reader sees the old file or the new one, never a part. Returns it."""
-    return write(path, _COMPACT.encode(content).encode("utf-8", "replace"))
-
-
-def write(path: str, text: bytes) -> bytes:
-    """As `write_json`, of what is JSON already."""
+    text = _COMPACT.encode(content).encode("utf-8", "replace")
     part = f"{path}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -142,6 +163,23 @@ def write(path: str, text: bytes) -> bytes:
         os.close(descriptor)
     os.rename(part, path)
     return text
+
+
+@lru_cache(maxsize=4)
+def _short(boot: str) -> str:
+    """A boot id in 22 characters: a link of less than 60 is kept in its inode."""
+    if not _UUID.fullmatch(boot):
+        return boot
+    text = binascii.b2a_base64(bytes.fromhex(boot.replace("-", "")), newline=False)
+    return text.decode().rstrip("=")
+
+
+@lru_cache(maxsize=4)
+def _long(boot: str) -> str:
+    if len(boot) != _SHORT:
+        return boot
+    digits = binascii.a2b_base64(f"{boot}==").hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _link(path: str) -> str | None:

@@ -237,7 +237,9 @@ class Worker:
             left = _holds(_OUTPUT_FD) or _holds(_TELL_FD) or not self._alone()
             if left or self._shared.halted:
                 return 0, DONE
-            return number, spool.write(f"{directory}/{spool.RESULT}", _silent(began, ended))
+            result = _silent(began, ended)
+            spool.write_new(directory, result)
+            return number, result
         except OSError:
             return 0, DONE
 

@@ -320,4 +320,5 @@ def _launch(held: Held) -> Launch:
         execution.trigger,
         execution.revision,
         execution.dry_run,
+        None if execution.trigger.parameters else execution.config_digest,
     )
