@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, within
+from execute.arena import Arena, eventually, execution, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.execute.pace import IN_A_ROW, MOST, Pace
-from jobreconciler.model.execution import Launch, Outcome
+from jobreconciler.model.execution import Execution, Launch, Outcome
+from jobreconciler.ports import Started
 
 Ends = dict[str, Outcome]
 
@@ -89,8 +90,7 @@ def test_the_result_of_a_silent_run_reads_as_the_one_its_supervisor_writes(arena
         await ends_of(executor, [alone])
 
         def said(launch: Launch) -> dict[str, Any]:
-            path = arena.state_dir / "runs" / launch.execution_id / "1" / spool.RESULT
-            found = spool.read_json(str(path))
+            found = spool.result(str(arena.state_dir / "runs" / launch.execution_id / "1"))
             assert found is not None
             assert found.pop("startedAt") < found.pop("finishedAt")
             return found
@@ -276,6 +276,47 @@ def test_one_that_printed_does_not_end_the_handing_out_together(arena: Arena) ->
         assert max(Counter(holder(arena, launch) for launch in launches).values()) > 1
 
     together(arena, body)
+
+
+def test_ends_that_no_daemon_heard_of_are_found_by_the_next(arena: Arena) -> None:
+    async def body(executor: LocalExecutor) -> list[Execution]:
+        launches = [job(arena) for _ in range(20)]
+        started = await executor.start_all(launches)
+        left = []
+        for launch, one in zip(launches, started, strict=True):
+            assert isinstance(one, Started)
+            left.append(execution(launch, one))
+        await eventually(lambda: all(has_result(arena, launch) for launch in launches))
+        return left
+
+    async def adopt(left: list[Execution]) -> None:
+        async with arena.executor() as executor:
+            assert all(executor.was_begun(one.id, 1) for one in left)
+            assert await executor.adopt(left) == []
+            found = [await anext(executor.finished()) for _ in left]
+            assert {one.execution_id for one in found} == {one.id for one in left}
+            assert {one.outcome.status for one in found} == {"succeeded"}
+            assert executor.read_output(left[0].id, 1).ended
+
+    within(adopt(together(arena, body)))
+
+
+def has_result(arena: Arena, launch: Launch) -> bool:
+    return spool.has_result(str(arena.state_dir / "runs" / launch.execution_id / "1"))
+
+
+def test_a_part_of_a_result_that_the_disk_did_not_take_hides_no_other(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    first, second = str(runs / "a" / "1"), str(runs / "b" / "1")
+    for run in (first, second):
+        assert spool.claim(run, processes.boot_id(), 7, 8)
+        assert not spool.claim(run, processes.boot_id(), 9, 9)
+    (runs / ".ended@7.8").write_bytes(b'\na@1 {"status":"succ')
+    assert spool.result(first) is None
+    spool.write_silent(second, 7, 8, b'{"status":"succeeded"}')
+    assert spool.result(first) is None
+    assert spool.result(second) == {"status": "succeeded"}
+    assert spool.claimed(first) == (processes.boot_id(), 7, 8)
 
 
 def launches(count: int) -> list[tuple[int, bytes]]:

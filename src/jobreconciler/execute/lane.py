@@ -64,10 +64,13 @@ class Lane:
 
     def _go_through(self) -> bool:
         """False where this process can take no other run."""
-        alone = False
+        alone = 0
         while self._waiting:
+            if self._signals.called:  # one of those that wait may be the one to be stopped
+                self._signals.called = False
+                alone = len(self._waiting)
             if alone or len(self._waiting) == 1:
-                alone = False
+                alone = max(0, alone - 1)
                 if not self._see_to(begun=False, over=False):
                     return False
                 continue
@@ -79,7 +82,7 @@ class Lane:
                 begun, over = False, False
             if begun and not self._see_to(begun=True, over=over):
                 return False
-            alone = not begun
+            alone = max(alone, int(not begun))
         return True
 
     def _see_to(self, *, begun: bool, over: bool) -> bool:

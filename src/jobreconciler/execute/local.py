@@ -391,7 +391,7 @@ class LocalExecutor:
         self._wake.clear()
 
     def _settle(self, run: Run) -> None:
-        result = run.result or spool.read_json(f"{run.directory}/{spool.RESULT}")
+        result = run.result or spool.result(run.directory)
         if result is not None and "finishedAt" in result:
             self._report(run, outcome(result))
             return

@@ -25,11 +25,12 @@ class Signals:
 
     They wake the poll through a pipe, so that none is lost between check and sleep. SIGUSR1 says:
     look whether your run is to be stopped; one that comes too late for its run means nothing to
-    the next. SIGTERM comes from outside, at a shutdown of the machine for one.
+    the next. `called`: one came since that was last set to False. SIGTERM comes from outside, at a
+    shutdown of the machine for one.
     """
 
     def __init__(self) -> None:
-        self.look = False
+        self.look = self.called = False
         self.told_to_end = False
         self.idle = False
         self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,7 +41,7 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def _on_look(self, *_: object) -> None:
-        self.look = True
+        self.look = self.called = True
 
     def _on_term(self, *_: object) -> None:
         if self.idle:

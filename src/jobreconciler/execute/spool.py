@@ -1,18 +1,22 @@
-"""The spool: one directory per attempt, the only thing a run and a daemon share on disk.
+"""The spool: what a run and a daemon share on disk, which is nothing else.
 
-    runs/<execution id>/<attempt>/
-      supervisor   symbolic link, its text is "<boot id in base64>:<pid>:<start time>": who has the
-                   run; then, where a worker waited for it, ":<pid>:<start time>" of that
+    runs/<execution id>@<attempt>        symbolic link, its text is "<boot id in base64>:<pid>:
+                                         <start time>": who has the run; then, where a worker waited
+                                         for it, ":<pid>:<start time>" of that
+    runs/.ended@<pid>.<start time>       of one supervisor's runs those that succeeded without a
+                                         word: "<execution id>@<attempt> <result>" a line
+    runs/<execution id>/<attempt>/       where there is more to keep
       job          symbolic link, its text is "<pid>:<start time>" of the job's own process, where
                    it is another than the worker that waited
       stop         symbolic link, its text is the status an operator's stop asks for
       output       what the job printed, masked; while it runs the first half of the cap
       tail.<head>.<start>   what follows, while it runs, in pieces; gone when it has ended
       live.json    progress and metrics, at most twice a second
-      result.json  how it ended; written last, at once
+      result.json  how it ended; written last, by rename
 
 Links, because creating one is atomic, exclusive and carries its text: two supervisors cannot both
-have a run. Standard library only: runs inside the supervisor too.
+have a run. No more of them than needed: some filesystems take long to make files where many were
+deleted. Standard library only: runs inside the supervisor too.
 """
 
 from __future__ import annotations
@@ -54,27 +58,16 @@ def make(run: str) -> None:
         os.makedirs(run, 0o700, exist_ok=True)
 
 
-def make_new(run: str) -> bool:
-    """As `make`. False where it is there: somebody knows of the attempt."""
-    try:
-        os.mkdir(run[: run.rindex("/")], 0o700)
-    except FileExistsError:
-        pass  # of an earlier attempt
-    except FileNotFoundError:
-        make(run)
-        return True
-    try:
-        os.mkdir(run, 0o700)
-    except FileExistsError:
-        return False
-    return True
-
-
 def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | None = None) -> bool:
     """Takes the run for this supervisor. False where another one has it."""
     named = "" if job is None else f":{job[0]}:{job[1]}"
+    path = _beside(run)
     try:
-        os.symlink(f"{_short(boot)}:{pid}:{started}{named}", f"{run}/supervisor")
+        try:
+            os.symlink(f"{_short(boot)}:{pid}:{started}{named}", path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            os.symlink(f"{_short(boot)}:{pid}:{started}{named}", path)
     except FileExistsError:
         return False
     return True
@@ -82,7 +75,7 @@ def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | No
 
 def claimed(run: str) -> tuple[str, int, int] | None:
     """Who has the run: boot id, pid, start time. None where nobody took it yet."""
-    text = _link(f"{run}/supervisor")
+    text = _link(_beside(run))
     if text is None:
         return None
     boot, pid, started, *_ = text.split(":")
@@ -99,32 +92,58 @@ def name_job(run: str, pid: int, started: int) -> None:
 
 def job_of(run: str) -> tuple[int, int] | None:
     """The job's own process: pid and start time."""
-    text = _link(f"{run}/job") or _link(f"{run}/supervisor")
+    text = _link(f"{run}/job") or _link(_beside(run))
     named = [] if text is None else text.split(":")[-2:] if text.count(":") != 2 else []
     return (int(named[0]), int(named[1])) if named else None
 
 
 def has_result(run: str) -> bool:
-    """Whether its end was written; an empty file is one that is being written."""
-    try:
-        return os.stat(f"{run}/{RESULT}").st_size > 0
-    except OSError:
-        return False
+    """Whether its end was written."""
+    return os.path.exists(f"{run}/{RESULT}") or _silent_result(run) is not None
 
 
-def write_new(run: str, result: bytes) -> None:
-    """Writes a result of less than a page where none can be yet: a reader finds nothing or all of
-    it. Raises OSError with nothing written."""
-    path = f"{run}/{RESULT}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def result(run: str) -> dict[str, Any] | None:
+    """How it ended; None where that was not written yet."""
+    return read_json(f"{run}/{RESULT}") or _silent_result(run)
+
+
+def write_silent(run: str, pid: int, started: int, text: bytes) -> None:
+    """Writes the result of a run that this supervisor claimed and that has nothing else to keep.
+    Raises OSError where it is not written; a part of it then reads as nothing."""
+    folder, _, name = _beside(run).rpartition("/")
+    path = _ended(folder, pid, started)
+    line = b"\n%s %s\n" % (name.encode(), text)  # a part of another may stand before it
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        written = os.write(descriptor, result)
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    finally:
+        os.close(descriptor)
+
+
+def _silent_result(run: str) -> dict[str, Any] | None:
+    holder = claimed(run)
+    if holder is None:
+        return None
+    folder, _, name = _beside(run).rpartition("/")
+    try:
+        with open(_ended(folder, *holder[1:]), "rb") as file:
+            lines = file.read()
     except OSError:
-        written = 0
-    os.close(descriptor)
-    if written < len(result):
-        os.unlink(path)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return None
+    _, found, rest = lines.partition(b"\n%s {" % name.encode())
+    text, end, _ = rest.partition(b"\n")
+    if not found or not end:
+        return None
+    try:
+        content: dict[str, Any] = json.loads(b"{" + text)
+    except ValueError:
+        return None
+    return content
+
+
+def _ended(folder: str, pid: int, started: int) -> str:
+    return f"{folder}/.ended@{pid}.{started}"
 
 
 def ask_to_stop(run: str, status: str) -> None:
@@ -140,13 +159,12 @@ def asked_to_stop(run: str) -> str | None:
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """A file that was written by one of the below; None where it is not there, or not yet."""
+    """A file that was written by `write_json`; None where it is not there."""
     try:
         with open(path, "rb") as file:
-            text = file.read()
+            content: dict[str, Any] = json.loads(file.read())
     except FileNotFoundError:
         return None
-    content: dict[str, Any] | None = json.loads(text) if text else None
     return content
 
 
@@ -163,6 +181,11 @@ def write_json(path: str, content: dict[str, Any]) -> bytes:
         os.close(descriptor)
     os.rename(part, path)
     return text
+
+
+def _beside(run: str) -> str:
+    directory, _, attempt = run.rpartition("/")
+    return f"{directory}@{attempt}"
 
 
 @lru_cache(maxsize=4)

@@ -70,11 +70,11 @@ class Supervisor:
 
     def run(self) -> bool:
         """Everything, once. False where this process cannot take another run afterwards."""
-        spool.make(self._run)
         waiting = self._starter.waiting
         identity = processes.own_identity()
         if not spool.claim(self._run, self._request["bootId"], *identity, waiting):
             return True
+        spool.make(self._run)
         self._signals.look = True
         started = time.time()
         try:
@@ -87,6 +87,7 @@ class Supervisor:
 
     def take_over(self, given: tuple[int, int, int], started: float, *, over: bool) -> bool:
         """As `run`, for what a worker claimed and began by itself; `over`: and is done with."""
+        spool.make(self._run)
         self._signals.look = True
         self._begin(given, self._starter.waiting)
         if over:

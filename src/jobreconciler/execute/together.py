@@ -57,7 +57,6 @@ class Together:
 
         Raises OSError where there is no worker; nothing was begun then.
         """
-        self._signals.look = False
         _, output, report = self._starter.start_several(self._launches)
         poll = select.poll()
         for descriptor in (self._signals.wake, self._starter.channel, output, report):
@@ -76,7 +75,7 @@ class Together:
         return self._state()
 
     def _is_called(self) -> bool:
-        return self._signals.look or self._signals.told_to_end
+        return self._signals.called or self._signals.told_to_end
 
     def _is_settled(self) -> bool:
         return bool(self._gone or self._verdict or not self._launches)

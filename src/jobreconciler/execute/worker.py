@@ -238,7 +238,7 @@ class Worker:
             if left or self._shared.halted:
                 return 0, DONE
             result = _silent(began, ended)
-            spool.write_new(directory, result)
+            spool.write_silent(directory, *self._supervisor, result)
             return number, result
         except OSError:
             return 0, DONE
@@ -246,11 +246,11 @@ class Worker:
     def _may_begin(self, message: dict[str, Any]) -> bool:
         try:
             os.chdir(message["cwd"])
-            if os.getppid() != self._supervisor[0] or not spool.make_new(message["directory"]):
-                return False
         except OSError:
             return False
-        return not self._shared.halted
+        # The look at the pipe is also what parts "it is weighed" from "is it to halt".
+        supervised = os.getppid() == self._supervisor[0] and not _holds(_OUTPUT_FD)
+        return supervised and not self._shared.halted
 
     def _alone(self) -> bool:
         """Whether it is the only process below its supervisor, which gets what a job orphans."""
