@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, execution, within
+from execute.arena import Arena, eventually, left_by, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.execute.pace import IN_A_ROW, MOST, Pace
-from jobreconciler.model.execution import Execution, Launch, Outcome
-from jobreconciler.ports import Started
+from jobreconciler.model.execution import Launch, Outcome
+from jobreconciler.ports import LeftRunning, Started
 
 Ends = dict[str, Outcome]
 
@@ -279,26 +279,24 @@ def test_one_that_printed_does_not_end_the_handing_out_together(arena: Arena) ->
 
 
 def test_ends_that_no_daemon_heard_of_are_found_by_the_next(arena: Arena) -> None:
-    async def body(executor: LocalExecutor) -> list[Execution]:
+    async def body(executor: LocalExecutor) -> list[LeftRunning]:
         launches = [job(arena) for _ in range(20)]
         started = await executor.start_all(launches)
-        left = []
-        for launch, one in zip(launches, started, strict=True):
-            assert isinstance(one, Started)
-            left.append(execution(launch, one))
         await eventually(lambda: all(has_result(arena, launch) for launch in launches))
-        return left
+        return [left_by(one) for one in started if isinstance(one, Started)]
 
-    async def adopt(left: list[Execution]) -> None:
+    async def adopt(left: list[LeftRunning]) -> None:
         async with arena.executor() as executor:
-            assert all(executor.was_begun(one.id, 1) for one in left)
-            assert await executor.adopt(left) == []
+            adopted = await executor.adopt(left)
+            assert (adopted.running, adopted.not_begun) == ([], set())
             found = [await anext(executor.finished()) for _ in left]
-            assert {one.execution_id for one in found} == {one.id for one in left}
+            assert {one.execution_id for one in found} == {one.execution_id for one in left}
             assert {one.outcome.status for one in found} == {"succeeded"}
-            assert executor.read_output(left[0].id, 1).ended
+            assert executor.read_output(left[0].execution_id, 1).ended
 
-    within(adopt(together(arena, body)))
+    left = together(arena, body)
+    assert len(left) == 20
+    within(adopt(left))
 
 
 def has_result(arena: Arena, launch: Launch) -> bool:

@@ -324,7 +324,7 @@ class LocalExecutor:
         directory = self._directory(left.execution_id, left.attempt)
         run = Run(left.execution_id, left.attempt, directory)
         claim = spool.claimed(run.directory)
-        ended = _has_result(run)
+        ended = spool.has_result(run.directory)
         if claim is not None:
             run.boot, run.pid, run.pid_started = claim
         elif left.pid is not None:
@@ -351,7 +351,7 @@ class LocalExecutor:
 
     def _watch(self, run: Run) -> None:
         """From here on the run's end, which may be past, comes out of `finished`."""
-        if not _has_result(run):
+        if not spool.has_result(run.directory):
             self._open(run)
         self._watch_opened(run)
 
@@ -422,7 +422,3 @@ class LocalExecutor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _has_result(run: Run) -> bool:
-    return os.access(f"{run.directory}/{spool.RESULT}", os.F_OK)
