@@ -180,23 +180,28 @@ class Worker:
 
     def _take(self, message: dict[str, Any]) -> None:
         began = time.time_ns()
+        os.chdir(message["cwd"])
         self._prepare(message)
         self._shared.take()
         self._run(message, began)
+        self._rest()
         self._say([(0, DONE)])
 
     def _run(self, message: dict[str, Any], began: int) -> None:
-        """Returns with all as it was before; where that cannot be, the process ends."""
+        """Returns where all is as it was before; otherwise the process ends."""
         code = runner.run(message["payload"], runner.REPORT_FD)
         set_handler(signal.SIGTERM, DEFAULT)
         if os.getpid() != self._pid or not self._may_stay(message, code, began):
             _leave(code)
+        _reset_signals()
+        self._environment.put_back()
+
+    def _rest(self) -> None:
+        """From a run to waiting: it is nobody's, and nothing of that run's is held."""
         self._marker.set("")
         _mute()
         os.close(runner.REPORT_FD)
-        _reset_signals()
         os.chdir("/")
-        self._environment.put_back()
 
     # --------------------------------------------------------------------------------- several
 
@@ -211,6 +216,10 @@ class Worker:
             if time.monotonic() >= say_at:
                 self._say(said)
                 say_at = time.monotonic() + SAY_AFTER
+        if index or answer != (0, UNWANTED):
+            self._rest()
+        else:
+            os.chdir("/")
         self._say(said)
 
     def _one_of_several(
@@ -262,7 +271,8 @@ class Worker:
             said.clear()
 
     def _prepare(self, message: dict[str, Any]) -> None:
-        """Everything a fresh interpreter would find."""
+        """Everything a fresh interpreter would find; the directory is there already."""
+        os.dup2(_NULL_FD, 0)
         os.dup2(_OUTPUT_FD, 1)
         os.dup2(_OUTPUT_FD, 2)
         os.dup2(_TELL_FD, runner.REPORT_FD, inheritable=False)
@@ -270,7 +280,6 @@ class Worker:
         self._marker.set(environment[processes.MARKER])
         self._environment.set(environment)
         time.tzset()
-        os.chdir(message["cwd"])
         os.umask(self._umask)
         if message["memoryBytes"]:
             resource.setrlimit(resource.RLIMIT_DATA, (message["memoryBytes"],) * 2)
