@@ -334,15 +334,22 @@ def launches(count: int) -> list[tuple[int, bytes]]:
 def test_how_launches_are_handed_out(took: list[float], count: int, sizes: list[int]) -> None:
     pace = Pace(cores=2)
     for seconds in took:
-        pace.took(seconds)
+        pace.took(seconds, 1)
     cut = pace.cut(launches(count))
     assert [len(each) for each in cut] == sizes
     assert [one for each in cut for one in each] == launches(count)
 
 
-def test_a_wrong_guess_is_not_repeated() -> None:
+def test_a_wrong_guess_is_made_the_more_seldom() -> None:
     pace = Pace(cores=2)
-    for _ in range(IN_A_ROW):
-        pace.took(0.01)
-    pace.guessed_wrong()
-    assert [len(each) for each in pace.cut(launches(3))] == [1, 1, 1]
+    for needed in (IN_A_ROW, 2 * IN_A_ROW, 4 * IN_A_ROW):
+        for _ in range(needed - 1):
+            pace.took(0.01, 1)
+        assert [len(each) for each in pace.cut(launches(3))] == [1, 1, 1]
+        pace.took(0.01, 1)
+        assert [len(each) for each in pace.cut(launches(3))] == [3]
+        pace.guessed_wrong()
+    pace.took(0.01, 3)
+    for _ in range(IN_A_ROW - 3):
+        pace.took(0.01, 1)
+    assert [len(each) for each in pace.cut(launches(3))] == [3], "one was right since"

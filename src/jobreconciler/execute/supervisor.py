@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
@@ -87,7 +88,8 @@ class Supervisor:
 
     def take_over(self, given: tuple[int, int, int], started: float, *, over: bool) -> bool:
         """As `run`, for what a worker claimed and began by itself; `over`: and is done with."""
-        spool.make(self._run)
+        with suppress(OSError):  # its output is counted all the same, its result tried again
+            spool.make(self._run)
         self._signals.look = True
         self._begin(given, self._starter.waiting)
         if over:

@@ -45,10 +45,21 @@ _BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
 
 
 class Worker:
-    """One supervisor as the server sees it. `launches` is what it has still to answer, in order,
-    with their bodies; `since` when it was given them, or waits; `several`: how many they were."""
+    """One supervisor as the server sees it. `launches` is what it has still to answer, with their
+    bodies where they may go to another; `several` is how many it was given, `since` when that
+    was, or since when it waits."""
 
-    __slots__ = ("answers", "channel", "launches", "pid", "runs", "several", "since", "started")
+    __slots__ = (
+        "answers",
+        "channel",
+        "gave_back",
+        "launches",
+        "pid",
+        "runs",
+        "several",
+        "since",
+        "started",
+    )
 
     def __init__(self, channel: int, pid: int, started: int) -> None:
         self.channel = channel
@@ -56,6 +67,7 @@ class Worker:
         self.started = started
         self.launches: dict[int, bytes] = {}
         self.several = 0
+        self.gave_back = False
         self.runs = 0
         self.since = 0.0
         self.answers = frames.Unpacker()
@@ -166,8 +178,9 @@ class Server:
         self._at_work(worker, launches)
 
     def _at_work(self, worker: Worker, launches: list[tuple[int, bytes]]) -> None:
-        worker.launches = dict(launches)
-        worker.several = len(launches)
+        # One that has it alone never gives it back: nothing of it is to be kept here.
+        worker.launches = dict(launches) if len(launches) > 1 else {launches[0][0]: b""}
+        worker.several, worker.gave_back = len(launches), False
         worker.runs += len(launches)
         worker.since = time.monotonic()
         numbers = [number for number, _ in launches]
@@ -185,14 +198,17 @@ class Server:
         for number, body in worker.answers.feed(said):
             launch = worker.launches.pop(number)
             if body == frames.BACK:
-                self._pace.guessed_wrong()
+                if not worker.gave_back:
+                    self._pace.guessed_wrong()
+                    worker.gave_back = True
                 self._returned.append((number, launch))
             else:
                 self._end(number, body)
         if worker.launches:
             return
         self._last = time.monotonic()
-        self._pace.took((self._last - worker.since) / worker.several)
+        if not worker.gave_back:
+            self._pace.took((self._last - worker.since) / worker.several, worker.several)
         if worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
             self._forget(worker)
         else:

@@ -25,13 +25,14 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic_core import from_json
 
 from jobreconciler.execute import frames, processes, runner, spool, wording
+from jobreconciler.execute.environment import Environment
 from jobreconciler.execute.loaded_code import LoadedCode
 from jobreconciler.execute.processes import LONGEST_ID
 from jobreconciler.execute.shared import DONE, ENDING, RUNNING, UNWANTED, WEIGHING, Shared
@@ -53,7 +54,6 @@ _BY_PYTHON: dict[int, Any] = {
 """What an interpreter sets when it starts; every other signal has its default."""
 _HANDLERS = {int(number): _BY_PYTHON.get(number, DEFAULT) for number in signal.valid_signals()}
 _AS_TOLD = [*_HANDLERS.values()]
-_ENVIRON = os.environ
 _LIMITS = tuple(
     getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
 )
@@ -82,39 +82,6 @@ class Marker:
         if self._address:
             text = execution_id.encode()[:LONGEST_ID].ljust(LONGEST_ID, b"\0")
             ctypes.memmove(self._address, text, LONGEST_ID)
-
-
-class Environment:
-    """The process's variables. Most are the same from one run to the next, and reading all of them
-    through os.environ takes longer than a short run."""
-
-    def __init__(self) -> None:
-        self._wanted = dict(_ENVIRON)
-        self._held = _held()
-
-    def set(self, wanted: Mapping[str, str]) -> None:
-        """From what was set last to this."""
-        before, self._wanted = self._wanted, dict(wanted)
-        for name in before.keys() - wanted.keys():
-            del _ENVIRON[name]
-        for name, value in wanted.items():
-            if before.get(name) != value:
-                _ENVIRON[name] = value
-        self._held = _held()
-
-    def put_back(self) -> None:
-        """What a job did to it is undone."""
-        if _held() != self._held:
-            for name in [name for name in _ENVIRON if name not in self._wanted]:
-                del _ENVIRON[name]
-            for name, value in self._wanted.items():
-                _ENVIRON[name] = value
-
-
-def _held() -> dict[bytes, bytes]:
-    """What os.environ holds, as it holds it."""
-    held: dict[bytes, bytes] = _ENVIRON._data  # type: ignore[attr-defined]
-    return dict(held)
 
 
 class Worker:
