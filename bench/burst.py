@@ -27,7 +27,7 @@ from bench.queues import Burst
 
 JOBS = 1_000
 ROUNDS = 3
-MAX_RUNNING = {"python": 16, "command": 8}
+MAX_RUNNING = {"python": 32, "command": 8}
 """`--max-running`, as somebody with such bursts would set it on two cores; the default is 4."""
 GAP_SECONDS = 15
 STARTING_SECONDS = (8, 16, 32)

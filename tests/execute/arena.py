@@ -126,8 +126,8 @@ class Arena:
     def supervisors(self) -> list[int]:
         """Processes that claimed one of this arena's runs and still live."""
         found = []
-        for run in self.state_dir.glob("runs/*/*"):
-            held = spool.claimed(str(run))
+        for claim in self.state_dir.glob("runs/*@*"):
+            held = spool.claimed(str(claim).replace("@", "/"))
             if held is not None and processes.is_alive(*held[1:]):
                 found.append(held[1])
         return found

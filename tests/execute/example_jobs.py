@@ -13,6 +13,26 @@ from typing import Any
 from jobreconciler.ports import JobContext
 
 
+def say_nothing(_: JobContext) -> None:
+    """As short as a run can be."""
+
+
+def note(context: JobContext, path: str) -> None:
+    """Leaves its execution's id, by one atomic append."""
+    with Path(path).open("a") as notes:
+        notes.write(f"{context.execution_id}\n")
+
+
+def wait_for(_: JobContext, path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
+def kill_supervisor(_: JobContext) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
 def describe(context: JobContext, **kwargs: Any) -> dict[str, Any]:
     return {
         "kwargs": kwargs,

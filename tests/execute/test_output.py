@@ -30,7 +30,7 @@ def test_a_flood_is_cut_in_the_middle_and_marked(arena: Arena) -> None:
     assert len(before) + len(after) + outcome.output_dropped == outcome.output_bytes
     assert after.startswith("0000001\n"), "what follows the mark begins with a whole line"
     names = sorted(path.name for path in arena.directory().iterdir())
-    assert names == ["job", "output", "result.json", "supervisor"]
+    assert names == ["job", "output", "result.json"]
 
 
 def test_output_up_to_the_cap_is_whole(arena: Arena) -> None:

@@ -88,7 +88,7 @@ def test_a_stop_before_it_is_known_who_has_the_run_stops_it_too(arena: Arena) ->
     async def unanswered() -> Outcome:
         async with arena.executor() as executor:
             await arena.outcome(executor, shell("true"))
-            server = executor._servers[False]._transport
+            server = executor._servers._running[False]._transport
             assert server is not None
             server.pause_reading()
             launch = arena.launch(shell("echo up; sleep 600"))

@@ -74,7 +74,7 @@ def test_a_run_finds_everything_as_the_one_before_it_did(arena: Arena) -> None:
     assert (first.pop("runs"), later.pop("runs")) == (1, 2)
     assert later == first
     # Its own, the report's, and what the worker keeps for all its runs.
-    assert first["descriptors"] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert first["descriptors"] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert arena.output(1) == arena.output(4) == ""
     assert arena.output(3) == "to the next\nno line break"
 

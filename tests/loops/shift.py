@@ -75,6 +75,9 @@ class Processes:
             self.end(launch.execution_id)
         return Started(*one, self.clock.now(), len(self.begun), 1, "boot")
 
+    async def start_all(self, launches: Sequence[Launch]) -> list[Started | BaseException]:
+        return [*await asyncio.gather(*map(self.start, launches), return_exceptions=True)]
+
     def end(self, execution_id: str, status: ExecutionStatus = "succeeded") -> None:
         attempt = self.running.pop(execution_id)
         outcome = Outcome(status, self.clock.now())

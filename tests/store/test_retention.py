@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobreconciler.core.retention import Retention
+from jobreconciler.execute import spool
 from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.loops.retention import RetentionLoop, Swept
 from jobreconciler.model.execution import Attempt
@@ -54,6 +55,19 @@ def test_old_executions_go_with_their_attempts_and_configs(store: SqlStore, tmp_
     assert store.config_versions(["digest-e35"]).get("digest-e35") == {"of": "e35"}
     assert store.config_versions(["digest-e60"]).get("digest-e60") is None
     assert sweep(store, tmp_path) == Swept(), "a second sweep finds nothing"
+
+
+def test_claims_and_silent_results_go_as_output_does(store: SqlStore, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name, days in (("e60", 60), ("e1", 1)):
+        run = str(runs / name / "1")
+        assert spool.claim(run, "boot", days, 1)
+        spool.write_silent(run, days, 1, b'{"status":"succeeded"}')
+        at = (NOW - timedelta(days=days)).timestamp()
+        for path in (runs / f"{name}@1", runs / f".ended@{days}.1"):
+            os.utime(path, (at, at), follow_symlinks=False)
+    sweep(store, tmp_path)
+    assert sorted(path.name for path in runs.iterdir()) == [".ended@1.1", "e1@1"]
 
 
 def test_a_forgotten_slot_is_not_opened_again(store: SqlStore, tmp_path: Path) -> None:

@@ -184,11 +184,11 @@ def read_output(path: str | os.PathLike[str], offset: int = 0, limit: int = 262_
     """
     run = os.path.dirname(os.path.abspath(path))
     for _ in range(10):
-        result = spool.read_json(f"{run}/{spool.RESULT}")
+        result = spool.result(run)
         if result is not None:
             return _read_ended(run, result, offset, limit)
         chunk = _read_running(run, offset, limit)
-        if chunk is not None and not os.path.exists(f"{run}/{spool.RESULT}"):
+        if chunk is not None and not spool.has_result(run):
             return chunk
     return Chunk(b"", offset, 0, False)
 

@@ -10,7 +10,7 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from pydantic_core import from_json
 
 from jobreconciler.errors import Transient
 from jobreconciler.execute import frames, processes
-from jobreconciler.execute.encoding import encoded
 from jobreconciler.execute.processes import LONGEST_ID
+from jobreconciler.execute.request import Sent
 
 _PROGRAMS = Path(__file__).with_name("supervisor_server.py")
 _PYTHON = Path(__file__).with_name("warm_server.py")
@@ -35,57 +35,68 @@ class ServerGone(Exception):
     """The server ended before it answered; whether it forked is for the run's claim to tell."""
 
 
+class _Answers:
+    """Those to several launches; `all` is done when the last one is there."""
+
+    __slots__ = ("_left", "all", "errors")
+
+    def __init__(self, all_: asyncio.Future[None], count: int) -> None:
+        self.all = all_
+        self.errors: list[Exception | None] = [None] * count
+        self._left = count
+
+    def give(self, index: int, error: Exception | None) -> None:
+        self.errors[index] = error
+        self._left -= 1
+        if not self._left and not self.all.done():
+            self.all.set_result(None)
+
+
 class ServerConnection(asyncio.Protocol):
     """One server process and its socket, made by `connect`; of no use once `gone` is set.
 
-    `on_end` is told each launched run that is over, with its result where that is short, `on_gone`
-    all that were still going on when the server ended, of which it then knows nothing any more.
+    `on_held` is told which process has a run (pid and start time), again where that is another,
+    `on_end` each launched run that is over, with its result where that is short, `on_gone` all that
+    were still going on when the server ended, of which it then knows nothing any more.
     """
 
     def __init__(
         self,
+        on_held: Callable[[Any, int, int], None],
         on_end: Callable[[Any, dict[str, Any]], None],
         on_gone: Callable[[Iterable[Any]], None],
     ) -> None:
         self.gone = False
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[int] = self._loop.create_future()
+        self._on_held = on_held
         self._on_end = on_end
         self._on_gone = on_gone
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._unpacker = frames.Unpacker()
-        self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._pending: dict[int, tuple[_Answers, int]] = {}
         self._going_on: dict[int, Any] = {}
         self._unsent: list[bytes] = []
         self._last = 0
 
-    async def launch(self, request: dict[str, Any], run: Any) -> tuple[int, int]:
-        """Pid and start time of the supervisor that has the run now.
-
-        `run` is what the callbacks will be given. Raises ServerGone, and Transient if no process
-        could be made.
-        """
+    async def launch_all(self, asked: Sequence[tuple[Sent, Any]]) -> list[Exception | None]:
+        """Requests, and what the callbacks are given as the run. Returns when each has a supervisor
+        or an error: ServerGone, or Transient where no process could be made."""
         if self.gone or self._transport is None:
-            raise ServerGone
-        self._last += 1
-        number = self._last
-        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._pending[number] = answer
-        self._going_on[number] = run
+            return [ServerGone() for _ in asked]
+        answers = _Answers(self._loop.create_future(), len(asked))
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(frames.pack_body(number, encoded(request)))
-        said = await answer
-        if "error" in said:
-            del self._going_on[number]
-            raise Transient(
-                f"no process could be started: {said['error']}",
-                reason="NoProcess",
-                hint="the machine is out of processes or memory",
-                retry_after=1.0,
-            )
-        return said["pid"], said["started"]
+        for index, (request, run) in enumerate(asked):
+            self._last += 1
+            number = self._last
+            self._pending[number] = answers, index
+            self._going_on[number] = run
+            named = number | frames.LIGHT if request.light else number
+            self._unsent.append(frames.pack_body(named, request.body))
+        await answers.all
+        return answers.errors
 
     def _send(self) -> None:
         """All launches of one turn of the loop at once: each write wakes the server."""
@@ -119,27 +130,52 @@ class ServerConnection(asyncio.Protocol):
                 self._on_end(self._going_on.pop(number), message["end"])
             elif "ready" in message:
                 self.ready.set_result(message["ready"])
+            elif "error" in message:
+                self._refused(number, message["error"])
             else:
-                answer = self._pending.pop(number)
-                if not answer.done():
-                    answer.set_result(message)
+                for launch in message["launches"]:
+                    self._held(launch, message["pid"], message["started"])
+
+    def _held(self, number: int, pid: int, started: int) -> None:
+        self._on_held(self._going_on[number], pid, started)
+        if number in self._pending:
+            answers, index = self._pending.pop(number)
+            answers.give(index, None)
+
+    def _refused(self, number: int, error: str) -> None:
+        run = self._going_on.pop(number)
+        if number not in self._pending:  # the process that had it is gone, and there is no other
+            self._on_end(run, {})
+            return
+        answers, index = self._pending.pop(number)
+        answers.give(
+            index,
+            Transient(
+                f"no process could be started: {error}",
+                reason="NoProcess",
+                hint="the machine is out of processes or memory",
+                retry_after=1.0,
+            ),
+        )
 
     def connection_lost(self, _: Exception | None) -> None:
         self.gone = True
         answered = [run for number, run in self._going_on.items() if number not in self._pending]
-        waiting: list[asyncio.Future[Any]] = [*self._pending.values(), self.ready]
+        waiting = [*self._pending.values()]
         self._pending.clear()
         self._going_on.clear()
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(ServerGone())
-                answer.exception()
+        for answers, index in waiting:
+            answers.give(index, ServerGone())
+        if not self.ready.done():
+            self.ready.set_exception(ServerGone())
+            self.ready.exception()
         self._on_gone(answered)
 
 
 async def connect(
     state_dir: Path,
     preload: Iterable[str] | None,
+    on_held: Callable[[Any, int, int], None],
     on_end: Callable[[Any, dict[str, Any]], None],
     on_gone: Callable[[Iterable[Any]], None],
 ) -> ServerConnection:
@@ -160,7 +196,7 @@ async def connect(
         theirs.close()
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(
-        lambda: ServerConnection(on_end, on_gone), sock=ours
+        lambda: ServerConnection(on_held, on_end, on_gone), sock=ours
     )
     connection.own(process)
     try:

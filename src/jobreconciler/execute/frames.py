@@ -1,7 +1,9 @@
 """Messages between the daemon, the supervisor server and its supervisors.
 
 A frame is the length of its body (four bytes), a number that names a launch (eight bytes), both
-big-endian, and the body, which is JSON. The server passes launches on without reading them.
+big-endian, and the body, which is JSON; for a Python job a second line of it is what its worker is
+told. The server passes launches on without reading them. Several frames that are to be taken
+together are the body of one whose number is 0.
 Standard library only: runs inside the server too.
 """
 
@@ -12,11 +14,16 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 LARGEST = 64 * 1024 * 1024
-_HEAD = 12
+LIGHT = 1 << 63
+"""Set in the number of a launch that may be handed out together with others."""
+BACK = b"-"
+"""A supervisor's answer for a launch that it has not begun and gives back."""
+HEAD = 12
+"""Bytes before the body."""
 
 
 class TooLarge(ValueError):
@@ -33,6 +40,15 @@ def pack_body(number: int, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + number.to_bytes(8, "big") + body
 
 
+def together(launches: Iterable[tuple[int, bytes]]) -> bytes:
+    return pack_body(0, b"".join([pack_body(number, body) for number, body in launches]))
+
+
+def apart(body: bytes) -> list[tuple[int, bytes]]:
+    """What `together` put into one frame."""
+    return [*Unpacker().feed(body)]
+
+
 class Unpacker:
     """Cuts a stream of bytes into frames: (number, body)."""
 
@@ -43,15 +59,15 @@ class Unpacker:
         buffer = self._buffer + data if self._buffer else data
         at = 0
         try:
-            while len(buffer) - at >= _HEAD:
+            while len(buffer) - at >= HEAD:
                 size = int.from_bytes(buffer[at : at + 4], "big")
                 if size > LARGEST:
                     raise TooLarge(f"a message of {size} bytes")
-                end = at + _HEAD + size
+                end = at + HEAD + size
                 if len(buffer) < end:
                     break
-                number = int.from_bytes(buffer[at + 4 : at + _HEAD], "big")
-                body = buffer[at + _HEAD : end]
+                number = int.from_bytes(buffer[at + 4 : at + HEAD], "big")
+                body = buffer[at + HEAD : end]
                 at = end
                 yield number, body
         finally:  # also where the caller wants no more of them now

@@ -12,8 +12,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,14 @@ from jobreconciler import boundaries
 from jobreconciler.errors import NotFound, Transient
 from jobreconciler.execute import capture, processes, request, spool
 from jobreconciler.execute.connection import (
-    ServerConnection,
     ServerGone,
-    connect,
     raise_descriptor_limit,
 )
+from jobreconciler.execute.request import Sent
+from jobreconciler.execute.runs import Run, clear_away, outcome, pair
 from jobreconciler.execute.secret_values import SecretValues
+from jobreconciler.execute.servers import Servers
+from jobreconciler.execute.templates import Templates
 from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.execute.watching import Watch
 from jobreconciler.model.execution import Launch, Outcome
@@ -36,25 +36,8 @@ from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning,
 _SLICE = 0.002
 """Seconds of the event loop that settling ended runs may take at a time."""
 _LAUNCH_TRIES = 4
-
-
-@dataclass(slots=True)
-class _Run:
-    """One attempt and the process that has it.
-
-    The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`: a
-    stop was asked for before it was known who has it.
-    """
-
-    execution_id: str
-    attempt: int
-    directory: str
-    boot: str = ""
-    pid: int = 0
-    pid_started: int = 0
-    pidfd: int = -1
-    to_stop: bool = False
-    result: Mapping[str, Any] | None = None
+_Asked = tuple[int, Sent, Run]
+"""Which of several launches, its request, and the run it becomes."""
 
 
 class LocalExecutor:
@@ -82,19 +65,21 @@ class LocalExecutor:
         self._state_dir = state_dir.absolute()
         self._job_types = job_types
         self._clock = clock
-        self._environ = environ
+        self._environ = dict(environ)
         self._secrets = SecretValues(environ, secrets_dir)
+        self._templates = Templates(self._whole_request)
         self._on_error = on_error
         self._boot = processes.boot_id()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._watched = Watch(self._has_ended)
-        self._ended: deque[_Run] = deque()
+        self._ended: deque[Run] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
-        self._connecting = asyncio.Lock()
-        self._servers: dict[bool, ServerConnection] = {}
+        self._servers = Servers(
+            self._state_dir, job_types, self._is_held, self._has_ended, self._on_server_gone
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         raise_descriptor_limit()
@@ -107,44 +92,97 @@ class LocalExecutor:
         Raises Invalid (unknown type, parameters, SecretMissing, DryRunUnsupported) and Transient.
         A program that cannot be executed is an outcome, with exit code 126 or 127.
         """
-        directory = self._directory(launch.execution_id, launch.attempt)
-        job_type = self._job_types.get(launch.config["payload"]["jobType"])
-        wanted = request.build(
-            launch,
-            job_type,
-            self._secrets,
-            directory,
-            self._environ,
-            networks=self._networks,
-            tree=await self._in_repository(launch),
-        )
-        run = _Run(launch.execution_id, launch.attempt, directory)
+        run = self._run_of(launch)
+        tree = await self._in_repository(launch)
+        wanted = self._whole_request(launch, run.directory, tree)
         for _ in range(_LAUNCH_TRIES):
             if self._closing:
                 raise Transient("the executor is closing", reason="Closing")
-            held = spool.claimed(directory)
+            held = spool.claimed(run.directory)
             if held is not None:
                 run.boot, run.pid, run.pid_started = held
                 if self._runs.setdefault(run.execution_id, run) is run:
                     self._watch(run)
                 return self._started(run)
-            server = await self._connected(python=wanted["worker"] is not None)
+            server = await self._servers.connected(python=wanted.python)
             self._add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
-            try:
-                run.pid, run.pid_started = await server.launch(wanted, run)
-            except ServerGone:
+            (refused,) = await server.launch_all([(wanted, run)])
+            if refused is not None:
                 self._remove(run)
-                continue
-            except Transient:
-                self._remove(run)
-                raise
+                if isinstance(refused, ServerGone):
+                    continue
+                raise refused
             boundaries.passing(boundaries.AFTER_LAUNCH)
-            run.boot = self._boot
             return self._started(run)
         raise Transient(
             "the supervisor server ends again and again", reason="NoProcess", retry_after=5.0
         )
+
+    async def start_all(self, launches: Sequence[Launch]) -> list[Started | BaseException]:
+        """As `start` for each of them, many in one message to the server; an error stands in the
+        place of what raises it."""
+        results: dict[int, Started | BaseException] = {}
+        asked: dict[bool, list[_Asked]] = {}
+        for index, launch in enumerate(launches):
+            if self._trees is not None and isinstance(launch.parameters.get("cwd"), dict):
+                continue
+            try:
+                run = self._run_of(launch)
+                one = index, self._templates.request(launch, run.directory), run
+            except Exception as error:
+                results[index] = error
+            else:
+                asked.setdefault(one[1].python, []).append(one)
+        for python, group in asked.items():
+            results |= await self._ask_for(group, python=python)
+        left = [index for index in range(len(launches)) if index not in results]
+        alone = [self.start(launches[index]) for index in left]
+        results |= zip(left, await asyncio.gather(*alone, return_exceptions=True), strict=True)
+        return [results[index] for index in range(len(launches))]
+
+    async def _ask_for(
+        self, asked: Sequence[_Asked], *, python: bool
+    ) -> dict[int, Started | BaseException]:
+        """What came of them, by index; nothing of those that the server ended before it took."""
+        if self._closing:
+            return {}
+        try:
+            server = await self._servers.connected(python=python)
+        except Transient as error:
+            return dict.fromkeys([index for index, _, _ in asked], error)
+        for _, _, run in asked:
+            self._add(run)
+            boundaries.passing(boundaries.BEFORE_LAUNCH)
+        errors = await server.launch_all([(wanted, run) for _, wanted, run in asked])
+        results: dict[int, Started | BaseException] = {}
+        for (index, _, run), refused in zip(asked, errors, strict=True):
+            if refused is None:
+                boundaries.passing(boundaries.AFTER_LAUNCH)
+                results[index] = self._started(run)
+                continue
+            self._remove(run)
+            if not isinstance(refused, ServerGone):
+                results[index] = refused
+        return results
+
+    def _whole_request(self, launch: Launch, directory: str, tree: str | None = None) -> Sent:
+        job_type = self._job_types.get(launch.config["payload"]["jobType"])
+        return request.sent(
+            request.build(
+                launch,
+                job_type,
+                self._secrets,
+                directory,
+                self._environ,
+                networks=self._networks,
+                tree=tree,
+            )
+        )
+
+    def _run_of(self, launch: Launch) -> Run:
+        directory = self._directory(launch.execution_id, launch.attempt)
+        return Run(launch.execution_id, launch.attempt, directory)
 
     async def _in_repository(self, launch: Launch) -> str | None:
         """The directory that `cwd: {repo: dir}` means to this launch; None where it has none."""
@@ -191,7 +229,7 @@ class LocalExecutor:
             said = spool.read_json(f"{run.directory}/{spool.LIVE}") or {}
         except ValueError:
             said = {}
-        return Live(progress=_pair(said.get("progress")), metrics=said.get("metrics") or None)
+        return Live(progress=pair(said.get("progress")), metrics=said.get("metrics") or None)
 
     def output(self, execution_id: str, attempt: int) -> Path:
         """Where an attempt's output is; there is no file before the first byte of it."""
@@ -228,47 +266,18 @@ class LocalExecutor:
         for run in self._runs.values():
             self._unwatch(run)
         self._watched.close()
-        for server in self._servers.values():
-            await server.close()
+        await self._servers.close()
         self._queue.put_nowait(None)
-
-    # ---------------------------------------------------------------------------- the server
-
-    def _modules(self) -> list[str]:
-        """Where the job types are that run in Python."""
-        names = self._job_types.names()
-        return sorted({type(self._job_types.get(name)).__module__ for name in names})
 
     @property
     def server_pid(self) -> int | None:
         """Pid of the supervisor server, None where it is not running."""
-        return self._pid_of(python=False)
+        return self._servers.pid(python=False)
 
     @property
     def warm_server_pid(self) -> int | None:
         """Pid of the server for Python jobs, None where it is not running."""
-        return self._pid_of(python=True)
-
-    def _pid_of(self, *, python: bool) -> int | None:
-        server = self._servers.get(python)
-        return None if server is None or server.gone else server.pid
-
-    async def _connected(self, *, python: bool) -> ServerConnection:
-        """The server for programs or the warm one, started where it does not run."""
-        async with self._connecting:
-            server = self._servers.get(python)
-            if server is not None and server.gone:
-                del self._servers[python]
-                await server.close()
-                server = None
-            if server is None:
-                self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                preload = self._modules() if python else None
-                server = await connect(
-                    self._state_dir, preload, self._has_ended, self._on_server_gone
-                )
-                self._servers[python] = server
-            return server
+        return self._servers.pid(python=True)
 
     # ------------------------------------------------------------------------ watching the runs
 
@@ -278,7 +287,7 @@ class LocalExecutor:
         except ValueError as error:
             raise NotFound(str(error)) from None
 
-    def _started(self, run: _Run) -> Started:
+    def _started(self, run: Run) -> Started:
         if run.to_stop:  # asked for when nobody knew yet whom to wake: it may have looked already
             processes.send(run.pid, run.pid_started, signal.SIGUSR1)
         return Started(
@@ -290,29 +299,32 @@ class LocalExecutor:
             run.boot,
         )
 
-    def _add(self, run: _Run) -> None:
+    def _is_held(self, run: Run, pid: int, started: int) -> None:
+        run.boot, run.pid, run.pid_started = self._boot, pid, started
+
+    def _add(self, run: Run) -> None:
         self._runs[run.execution_id] = run
         self._idle.clear()
 
-    def _remove(self, run: _Run) -> None:
+    def _remove(self, run: Run) -> None:
         self._runs.pop(run.execution_id, None)
         if not self._runs:
             self._idle.set()
 
-    def _on_server_gone(self, runs: Iterable[_Run]) -> None:
+    def _on_server_gone(self, runs: Iterable[Run]) -> None:
         if not self._closing:
             for run in runs:
                 run.boot = self._boot
                 self._watch(run)
 
-    def _examine(self, left: LeftRunning) -> _Run | None:
+    def _examine(self, left: LeftRunning) -> Run | None:
         """Which process has it, by its claim or else by the store, and a descriptor of that where
         it still has. None where nobody ever took it up: an older server may have a launch of it
         still to read, and `start` takes it over then. Blocks."""
         directory = self._directory(left.execution_id, left.attempt)
-        run = _Run(left.execution_id, left.attempt, directory)
+        run = Run(left.execution_id, left.attempt, directory)
         claim = spool.claimed(run.directory)
-        ended = _has_result(run)
+        ended = spool.has_result(run.directory)
         if claim is not None:
             run.boot, run.pid, run.pid_started = claim
         elif left.pid is not None:
@@ -324,7 +336,7 @@ class LocalExecutor:
             self._open(run)
         return run
 
-    def _open(self, run: _Run) -> None:
+    def _open(self, run: Run) -> None:
         """Its supervisor's descriptor, where that is alive. Of a run without a result only: the
         supervisor may be at work on another one by now."""
         if run.boot != self._boot or run.pid <= 0:
@@ -337,26 +349,26 @@ class LocalExecutor:
             os.close(run.pidfd)
             run.pidfd = -1
 
-    def _watch(self, run: _Run) -> None:
+    def _watch(self, run: Run) -> None:
         """From here on the run's end, which may be past, comes out of `finished`."""
-        if not _has_result(run):
+        if not spool.has_result(run.directory):
             self._open(run)
         self._watch_opened(run)
 
-    def _watch_opened(self, run: _Run) -> None:
+    def _watch_opened(self, run: Run) -> None:
         self._add(run)
         if run.pidfd >= 0:
             self._watched.add(run.pidfd, run)
         else:
             self._has_ended(run)
 
-    def _unwatch(self, run: _Run) -> None:
+    def _unwatch(self, run: Run) -> None:
         if run.pidfd >= 0:
             self._watched.forget(run.pidfd)
             os.close(run.pidfd)
             run.pidfd = -1
 
-    def _has_ended(self, run: _Run, result: Mapping[str, Any] | None = None) -> None:
+    def _has_ended(self, run: Run, result: Mapping[str, Any] | None = None) -> None:
         self._unwatch(run)
         run.result = result
         self._ended.append(run)
@@ -378,10 +390,10 @@ class LocalExecutor:
                 until = time.monotonic() + _SLICE
         self._wake.clear()
 
-    def _settle(self, run: _Run) -> None:
-        result = run.result or spool.read_json(f"{run.directory}/{spool.RESULT}")
+    def _settle(self, run: Run) -> None:
+        result = run.result or spool.result(run.directory)
         if result is not None and "finishedAt" in result:
-            self._report(run, _outcome(result))
+            self._report(run, outcome(result))
             return
         holder = spool.claimed(run.directory)
         if holder is not None and holder != (run.boot, run.pid, run.pid_started):
@@ -392,16 +404,16 @@ class LocalExecutor:
         said = result.get("error") if result is not None else None
         self._spawn(self._lose(run, str(said or why)))
 
-    async def _lose(self, run: _Run, why: str) -> None:
+    async def _lose(self, run: Run, why: str) -> None:
         """The run has no supervisor any more: nothing of it may go on, and its end is unknown."""
         try:
             if run.boot == self._boot:
-                await asyncio.to_thread(_clear_away, run)
+                await asyncio.to_thread(clear_away, run)
         except Exception as error:
             self._on_error(f"clearing away execution {run.execution_id}", error)
         self._report(run, Outcome(status="lost", finished_at=self._clock.now(), error=why))
 
-    def _report(self, run: _Run, outcome: Outcome) -> None:
+    def _report(self, run: Run, outcome: Outcome) -> None:
         boundaries.passing(boundaries.OUTCOME_READ)
         self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome))
         self._remove(run)
@@ -410,38 +422,3 @@ class LocalExecutor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _has_result(run: _Run) -> bool:
-    return os.access(f"{run.directory}/{spool.RESULT}", os.F_OK)
-
-
-def _clear_away(run: _Run) -> None:
-    """Kills what is left of a run and joins what it printed."""
-    processes.kill_run(run.execution_id, spool.job_of(run.directory))
-    try:
-        left = capture.pieces(run.directory)
-        if left:
-            capture.compact(run.directory, left[0][0] * 2)
-            capture.sweep(run.directory)
-    except FileNotFoundError:
-        return
-
-
-def _outcome(result: Mapping[str, Any]) -> Outcome:
-    return Outcome(
-        status=result["status"],
-        finished_at=datetime.fromisoformat(result["finishedAt"]),
-        exit_code=result["exitCode"],
-        signal=result["signal"],
-        error=result["error"],
-        result=result["result"],
-        progress=_pair(result["progress"]),
-        metrics=result["metrics"],
-        output_bytes=result["outputBytes"],
-        output_dropped=result["outputDropped"],
-    )
-
-
-def _pair(value: Any) -> tuple[int, int] | None:
-    return None if value is None else (int(value[0]), int(value[1]))

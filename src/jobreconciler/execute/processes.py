@@ -48,6 +48,19 @@ def stat(pid: int) -> Stat | None:
     return Stat(pid, state.decode(), int(parent), int(session), int(fields[19]))
 
 
+def own_identity() -> tuple[int, int]:
+    """Pid and start time of this process."""
+    pid = os.getpid()
+    if pid not in _IDENTITIES:
+        found = stat(pid)
+        assert found is not None
+        _IDENTITIES[pid] = found.started
+    return pid, _IDENTITIES[pid]
+
+
+_IDENTITIES: dict[int, int] = {}
+
+
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process, not a later one with its pid, still runs."""
     fields = _stat(pid)
@@ -109,6 +122,20 @@ def signal_all(pids: Iterable[int], number: int) -> list[int]:
         except PermissionError:
             refused.append(pid)
     return refused
+
+
+def signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
 
 
 def kill_descendants(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""From a launch to what its supervisor is told: one JSON object, secrets resolved, never stored.
+"""From a launch to what its supervisor is told: JSON, secrets resolved, never stored.
 
 id, directory, bootId               which run, where its files go, the kernel's boot id
 argv, env, cwd, successExitCodes    what to start and how to judge its exit code
@@ -6,8 +6,9 @@ timeoutSeconds, killGraceSeconds    TERM after the one, KILL after the other
 outputBytes, memoryBytes            caps; memoryBytes is null where there is none
 secrets                             values to mask in everything the job says
 reuse                               whether the worker of a Python job may take another run after it
-worker                              for a Python job: all that its worker is told, as JSON text that
-                                    the supervisor passes on unread (see worker.py); else null
+worker                              for a Python job: all that its worker is told, JSON that the
+                                    supervisor passes on unread (see worker.py); else null. It is
+                                    sent as a second line, apart from the rest
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -72,13 +73,33 @@ def build(
         {
             "env": _environment(launch, spec, secrets, environ, values),
             "cwd": request["cwd"],
+            "directory": directory,
             "memoryBytes": request["memoryBytes"],
             "reuse": request["reuse"],
             "payload": _payload(launch, job_type, found, networks),
         }
-    ).decode()
+    )
     request["secrets"] = secret_values.to_mask(values)
     return request
+
+
+class Sent(NamedTuple):
+    """A request as it is sent. `python`: the warm server's; `light`: it may be handed out together
+    with others, since its worker can say by itself how it ended."""
+
+    body: bytes
+    python: bool
+    light: bool
+    has_secrets: bool
+
+
+def sent(request: dict[str, Any]) -> Sent:
+    head = {key: value for key, value in request.items() if key != "worker"}
+    if request["worker"] is None:
+        return Sent(encoded(head), False, False, bool(request["secrets"]))
+    light = request["reuse"] and 0 in request["successExitCodes"]
+    body = encoded(head) + b"\n" + request["worker"]
+    return Sent(body, True, light, bool(request["secrets"]))
 
 
 def _limited(
@@ -147,7 +168,7 @@ def _payload(
         "dryRun": launch.dry_run,
         "executionId": launch.execution_id,
         "attempt": launch.attempt,
-        "slot": _instant(launch.trigger.slot),
+        "slot": instant(launch.trigger.slot),
         "trigger": launch.trigger.type,
         "revision": launch.revision,
     }
@@ -163,7 +184,7 @@ def _environment(
     """The job's whole environment; resolved secrets are added to `values`, to be masked."""
     environment = {
         "PATH": environ.get("PATH", _PATH),
-        "HOME": _home(environ),
+        "HOME": environ.get("HOME") or _home_of_user(),
         "LANG": environ.get("LANG", "C.UTF-8"),
         "TZ": environ.get("TZ", "UTC"),
     }
@@ -178,7 +199,7 @@ def _environment(
         processes.MARKER: launch.execution_id,
         "JOBRECONCILER_ATTEMPT": str(launch.attempt),
         "JOBRECONCILER_TRIGGER": launch.trigger.type,
-        "JOBRECONCILER_SLOT": _instant(launch.trigger.slot) or "",
+        "JOBRECONCILER_SLOT": instant(launch.trigger.slot) or "",
         "JOBRECONCILER_REVISION": launch.revision,
         "JOBRECONCILER_DRY_RUN": "true" if launch.dry_run else "false",
         "JOBRECONCILER_REPORT_FD": str(REPORT_FD),
@@ -201,7 +222,7 @@ def _cwd(spec: ExecSpec, environ: Mapping[str, str], tree: str | None) -> str:
                 reason="InvalidParameters",
             )
         return tree
-    return _existing(_home(environ))
+    return _existing(environ.get("HOME") or _home_of_user())
 
 
 @lru_cache(maxsize=4)
@@ -209,17 +230,16 @@ def _existing(home: str) -> str:
     return home if Path(home).is_dir() else "/"
 
 
-def _home(environ: Mapping[str, str]) -> str:
-    home = environ.get("HOME")
-    if home:
-        return home
+def _home_of_user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return "/"
 
 
-def _instant(at: datetime | None) -> str | None:
+@lru_cache(maxsize=16)
+def instant(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC, as jobs are told it."""
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobreconciler.errors import JobReconcilerError, Transient
+from jobreconciler.execute.signals import set_handler
 
 REPORT_FD = 3
 _TRACEBACK_FRAMES = 12
@@ -101,7 +102,7 @@ def run(payload: dict[str, Any], report: int) -> int:
         job_type = reduce(getattr, name.split("."), importlib.import_module(module))()  # type: ignore[operator]
         parameters = job_type.parameters.model_validate(payload["parameters"])
         context = RunnerContext(payload, parameters, report)
-        signal.signal(signal.SIGTERM, context.on_term)
+        set_handler(signal.SIGTERM, context.on_term)
         result = job_type.run(context)
         context.flush()
         if result is not None:

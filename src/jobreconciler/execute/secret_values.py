@@ -7,7 +7,7 @@ daemon's secrets directory. No value ever appears in an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -86,19 +86,28 @@ def key(reference: Mapping[str, Any]) -> str:
     return ":".join(str(part) for pair in reference.items() for part in pair)
 
 
-def references(value: Any) -> Iterator[dict[str, str]]:
+def references(value: Any) -> list[dict[str, str]]:
     """Every secret reference inside a parameter model.
 
     Only instances of the reference models count: `{"env": "production"}` may be an argument.
     """
-    if isinstance(value, EnvSecret | FileSecret):
-        yield value.model_dump()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from references(getattr(value, name))
+    found: list[dict[str, str]] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[dict[str, str]]) -> None:
+    if value is None or isinstance(value, str | int | float):
+        return
+    inside: Iterable[Any] = ()
+    if isinstance(value, BaseModel):
+        if isinstance(value, EnvSecret | FileSecret):
+            found.append(value.model_dump())
+        else:
+            inside = value.__dict__.values()
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from references(item)
+        inside = value.values()
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from references(item)
+        inside = value
+    for each in inside:
+        _collect(each, found)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_PLAIN = vars(sys.modules["_signal"])
+handler_of: Callable[[int], Any] = _PLAIN["getsignal"]
+set_handler: Callable[[int, Any], Any] = _PLAIN["signal"]
+DEFAULT, IGNORE = _PLAIN["SIG_DFL"], _PLAIN["SIG_IGN"]
+"""Not those of `signal`, which make enum members of all they are given and return: a short Python
+job took a third longer."""
 HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
 
 
@@ -13,11 +25,12 @@ class Signals:
 
     They wake the poll through a pipe, so that none is lost between check and sleep. SIGUSR1 says:
     look whether your run is to be stopped; one that comes too late for its run means nothing to
-    the next. SIGTERM comes from outside, at a shutdown of the machine for one.
+    the next. `called`: one came since that was last set to False. SIGTERM comes from outside, at a
+    shutdown of the machine for one.
     """
 
     def __init__(self) -> None:
-        self.look = False
+        self.look = self.called = False
         self.told_to_end = False
         self.idle = False
         self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -28,7 +41,7 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
     def _on_look(self, *_: object) -> None:
-        self.look = True
+        self.look = self.called = True
 
     def _on_term(self, *_: object) -> None:
         if self.idle:

@@ -162,6 +162,15 @@ def failure(request: dict[str, Any], error: OSError | ValueError) -> tuple[int, 
     return NOT_STARTED, f"{program!r} could not be started: {error.strerror}"
 
 
+def ending(status: int | None) -> tuple[int | None, int | None]:
+    """Exit code and signal of a wait status; neither while the process cannot be killed."""
+    if status is None:
+        return None, None
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), None
+
+
 def pipe() -> tuple[int, int]:
     """A pipe whose reading end does not block; the writing end is the job's and does."""
     read, write = os.pipe()

@@ -1,8 +1,11 @@
-"""The spool: one directory per attempt, the only thing a run and a daemon share on disk.
+"""The spool: what a run and a daemon share on disk, which is nothing else.
 
-    runs/<execution id>/<attempt>/
-      supervisor   symbolic link, its text is "<boot id>:<pid>:<start time>": who has the run;
-                   then, where a worker waited for it, ":<pid>:<start time>" of that
+    runs/<execution id>@<attempt>        symbolic link, its text is "<boot id in base64>:<pid>:
+                                         <start time>": who has the run; then, where a worker waited
+                                         for it, ":<pid>:<start time>" of that
+    runs/.ended@<pid>.<start time>       of one supervisor's runs those that succeeded without a
+                                         word: "<execution id>@<attempt> <result>" a line
+    runs/<execution id>/<attempt>/       where there is more to keep
       job          symbolic link, its text is "<pid>:<start time>" of the job's own process, where
                    it is another than the worker that waited
       stop         symbolic link, its text is the status an operator's stop asks for
@@ -12,14 +15,18 @@
       result.json  how it ended; written last, by rename
 
 Links, because creating one is atomic, exclusive and carries its text: two supervisors cannot both
-have a run. Standard library only: runs inside the supervisor too.
+have a run. No more of them than needed: some filesystems take long to make files where many were
+deleted. Standard library only: runs inside the supervisor too.
 """
 
 from __future__ import annotations
 
+import binascii
+import errno
 import json
 import os
 import re
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ RESULT = "result.json"
 LIVE = "live.json"
 OUTPUT = "output"
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHORT = 22
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -36,7 +45,7 @@ def directory(state_dir: str, execution_id: str, attempt: int) -> str:
     """Where an attempt's files are. ValueError for an id that could leave the spool."""
     if not _IDENTIFIER.fullmatch(execution_id):
         raise ValueError(f"not an execution id: {execution_id!r}")
-    return os.path.join(state_dir, "runs", execution_id, str(attempt))
+    return f"{state_dir}/runs/{execution_id}/{attempt}"
 
 
 def make(run: str) -> None:
@@ -52,8 +61,13 @@ def make(run: str) -> None:
 def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | None = None) -> bool:
     """Takes the run for this supervisor. False where another one has it."""
     named = "" if job is None else f":{job[0]}:{job[1]}"
+    path = _beside(run)
     try:
-        os.symlink(f"{boot}:{pid}:{started}{named}", f"{run}/supervisor")
+        try:
+            os.symlink(f"{_short(boot)}:{pid}:{started}{named}", path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            os.symlink(f"{_short(boot)}:{pid}:{started}{named}", path)
     except FileExistsError:
         return False
     return True
@@ -61,11 +75,11 @@ def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | No
 
 def claimed(run: str) -> tuple[str, int, int] | None:
     """Who has the run: boot id, pid, start time. None where nobody took it yet."""
-    text = _link(f"{run}/supervisor")
+    text = _link(_beside(run))
     if text is None:
         return None
     boot, pid, started, *_ = text.split(":")
-    return boot, int(pid), int(started)
+    return _long(boot), int(pid), int(started)
 
 
 def name_job(run: str, pid: int, started: int) -> None:
@@ -78,9 +92,58 @@ def name_job(run: str, pid: int, started: int) -> None:
 
 def job_of(run: str) -> tuple[int, int] | None:
     """The job's own process: pid and start time."""
-    text = _link(f"{run}/job") or _link(f"{run}/supervisor")
+    text = _link(f"{run}/job") or _link(_beside(run))
     named = [] if text is None else text.split(":")[-2:] if text.count(":") != 2 else []
     return (int(named[0]), int(named[1])) if named else None
+
+
+def has_result(run: str) -> bool:
+    """Whether its end was written."""
+    return os.path.exists(f"{run}/{RESULT}") or _silent_result(run) is not None
+
+
+def result(run: str) -> dict[str, Any] | None:
+    """How it ended; None where that was not written yet."""
+    return read_json(f"{run}/{RESULT}") or _silent_result(run)
+
+
+def write_silent(run: str, pid: int, started: int, text: bytes) -> None:
+    """Writes the result of a run that this supervisor claimed and that has nothing else to keep.
+    Raises OSError where it is not written; a part of it then reads as nothing."""
+    folder, _, name = _beside(run).rpartition("/")
+    path = _ended(folder, pid, started)
+    line = b"\n%s %s\n" % (name.encode(), text)  # a part of another may stand before it
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    finally:
+        os.close(descriptor)
+
+
+def _silent_result(run: str) -> dict[str, Any] | None:
+    holder = claimed(run)
+    if holder is None:
+        return None
+    folder, _, name = _beside(run).rpartition("/")
+    try:
+        with open(_ended(folder, *holder[1:]), "rb") as file:
+            lines = file.read()
+    except OSError:
+        return None
+    _, found, rest = lines.partition(b"\n%s {" % name.encode())
+    text, end, _ = rest.partition(b"\n")
+    if not found or not end:
+        return None
+    try:
+        content: dict[str, Any] = json.loads(b"{" + text)
+    except ValueError:
+        return None
+    return content
+
+
+def _ended(folder: str, pid: int, started: int) -> str:
+    return f"{folder}/.ended@{pid}.{started}"
 
 
 def ask_to_stop(run: str, status: str) -> None:
@@ -118,6 +181,28 @@ def write_json(path: str, content: dict[str, Any]) -> bytes:
         os.close(descriptor)
     os.rename(part, path)
     return text
+
+
+def _beside(run: str) -> str:
+    directory, _, attempt = run.rpartition("/")
+    return f"{directory}@{attempt}"
+
+
+@lru_cache(maxsize=4)
+def _short(boot: str) -> str:
+    """A boot id in 22 characters: a link of less than 60 is kept in its inode."""
+    if not _UUID.fullmatch(boot):
+        return boot
+    text = binascii.b2a_base64(bytes.fromhex(boot.replace("-", "")), newline=False)
+    return text.decode().rstrip("=")
+
+
+@lru_cache(maxsize=4)
+def _long(boot: str) -> str:
+    if len(boot) != _SHORT:
+        return boot
+    digits = binascii.a2b_base64(f"{boot}==").hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _link(path: str) -> str | None:

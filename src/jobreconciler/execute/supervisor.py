@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
@@ -21,6 +22,7 @@ from jobreconciler.execute.signals import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 LINGER = 0.5
@@ -58,15 +60,22 @@ class Supervisor:
         self._deadline = self._next_kill = self._linger_until = self._take_by = float("inf")
         self._next_live = self._next_memory = 0.0
         self._unkillable: list[int] = []
+        self._long_at = float("inf")
+        self._on_long: Callable[[], None] = _nobody_waits
         self.result = b""
         """What the run's result file holds, once it is over."""
 
+    def when_long(self, seconds: float, call: Callable[[], None]) -> None:
+        """Calls it once where the run takes longer than that from here on."""
+        self._long_at, self._on_long = time.monotonic() + seconds, call
+
     def run(self) -> bool:
         """Everything, once. False where this process cannot take another run afterwards."""
-        spool.make(self._run)
         waiting = self._starter.waiting
-        if not spool.claim(self._run, self._request["bootId"], *_identity(), waiting):
+        identity = processes.own_identity()
+        if not spool.claim(self._run, self._request["bootId"], *identity, waiting):
             return True
+        spool.make(self._run)
         self._signals.look = True
         started = time.time()
         try:
@@ -75,8 +84,22 @@ class Supervisor:
             code, text = spawn.failure(self._request, error)
             self._finish(started, code, None, "failed", text)
             return True
+        return self._see_through(started)
+
+    def take_over(self, given: tuple[int, int, int], started: float, *, over: bool) -> bool:
+        """As `run`, for what a worker claimed and began by itself; `over`: and is done with."""
+        with suppress(OSError):  # its output is counted all the same, its result tried again
+            spool.make(self._run)
+        self._signals.look = True
+        self._begin(given, self._starter.waiting)
+        if over:
+            self._job_status, self._lives_on = 0, True
+            self._reap()
+        return self._see_through(started)
+
+    def _see_through(self, started: float) -> bool:
         now = time.monotonic()
-        self._deadline = now + float(self._request["timeoutSeconds"])
+        self._deadline = now + float(self._request["timeoutSeconds"]) - (time.time() - started)
         if self._request.get("memoryBytes"):
             self._next_memory = now
         while not self._over():
@@ -131,10 +154,13 @@ class Supervisor:
         self._stops(now)
         if self._reports.changed and now >= self._next_live:
             self._write_live(now)
+        if now >= self._long_at:
+            self._long_at = float("inf")
+            self._on_long()
 
     def _timeout(self, now: float) -> float:
         """Milliseconds until something is due."""
-        due = min(self._next_kill, self._linger_until)
+        due = min(self._next_kill, self._linger_until, self._long_at)
         if self._job_status is None and not self._stopping:
             due = min(due, self._deadline, self._take_by)
             if self._next_memory:
@@ -247,10 +273,10 @@ class Supervisor:
         self._linger_until = float("inf")
         self._next_kill = now + float(self._request["killGraceSeconds"])
         tree = processes.descendants(os.getpid())
-        group = [pid for pid in tree if _group(pid) == self._job]
+        group = [pid for pid in tree if processes.group(pid) == self._job]
         if self._job_status is None or group:
-            _signal_group(self._job, signal.SIGTERM)
-            _signal_group(self._job, signal.SIGCONT)
+            processes.signal_group(self._job, signal.SIGTERM)
+            processes.signal_group(self._job, signal.SIGCONT)
         apart = [pid for pid in tree if pid not in group]
         processes.signal_all(apart, signal.SIGTERM)
         processes.signal_all(apart, signal.SIGCONT)
@@ -304,7 +330,7 @@ class Supervisor:
         self._reports.flush()
 
     def _conclude(self, started: float) -> None:
-        code, number = _ending(self._job_status)
+        code, number = spawn.ending(self._job_status)
         if self._status is None:
             if code is not None and code in self._request["successExitCodes"]:
                 self._status, self._error = "succeeded", None
@@ -368,37 +394,5 @@ class Supervisor:
         self.result = spool.write_json(path, result)
 
 
-def _ending(status: int | None) -> tuple[int | None, int | None]:
-    """Exit code and signal of a wait status; neither while the process cannot be killed."""
-    if status is None:
-        return None, None
-    if os.WIFSIGNALED(status):
-        return None, os.WTERMSIG(status)
-    return os.WEXITSTATUS(status), None
-
-
-def _identity() -> tuple[int, int]:
-    """Pid and start time of this process."""
-    pid = os.getpid()
-    if pid not in _IDENTITIES:
-        found = processes.stat(pid)
-        assert found is not None
-        _IDENTITIES[pid] = found.started
-    return pid, _IDENTITIES[pid]
-
-
-_IDENTITIES: dict[int, int] = {}
-
-
-def _signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _group(pid: int) -> int:
-    try:
-        return os.getpgid(pid)
-    except OSError:
-        return 0
+def _nobody_waits() -> None:
+    """Nothing depends on how long the run takes."""

@@ -3,8 +3,11 @@
 Started by the daemon as `python -I -S supervisor_server.py SOCKET NOFILE_SOFT`, never forked from
 it. It hands each launch it reads from the socket to a supervisor that has nothing to do, or forks
 one, answers with that one's pid and start time, and tells when it is done. A supervisor has one
-run at a time; a few wait for the next one, because a fork costs more than all the rest. The server
-ends when the daemon's end of the socket closes: supervisors at work go on and end with their run.
+run at a time; a few wait for the next one, because a fork costs more than all the rest. Where runs
+are short it is handed several, which it runs one after another and of which it gives back those
+that would have to wait (see together.py); those of a supervisor that was killed before it began
+them go to another. The server ends when the daemon's end of the socket closes: supervisors at work
+go on and end with their runs.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import _socket
 import ctypes
 import gc
-import json
 import os
 import resource
 import select
@@ -23,8 +25,10 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobreconciler.execute import frames, processes, spawn, spool
+from jobreconciler.execute.lane import Lane
+from jobreconciler.execute.pace import Pace
 from jobreconciler.execute.signals import HANDLED, Signals
-from jobreconciler.execute.supervisor import Supervisor
+from jobreconciler.execute.together import request_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,23 +40,34 @@ MOST_IDLE = 64
 """Supervisors that may wait for work; more than these end with their run."""
 IDLE_SECONDS = 10.0
 MOST_RUNS = 1000
-_COLLECT_EVERY = 50
 _CHANNEL = 3
 _BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
-_SHORT = 32_768
-"""A longer result is read from its file: it would fill the channel."""
 
 
 class Worker:
-    """One supervisor as the server sees it; `launch` is 0 while it waits for work."""
+    """One supervisor as the server sees it. `launches` is what it has still to answer, with their
+    bodies where they may go to another; `several` is how many it was given, `since` when that
+    was, or since when it waits."""
 
-    __slots__ = ("answers", "channel", "launch", "pid", "runs", "since", "started")
+    __slots__ = (
+        "answers",
+        "channel",
+        "gave_back",
+        "launches",
+        "pid",
+        "runs",
+        "several",
+        "since",
+        "started",
+    )
 
     def __init__(self, channel: int, pid: int, started: int) -> None:
         self.channel = channel
         self.pid = pid
         self.started = started
-        self.launch = 0
+        self.launches: dict[int, bytes] = {}
+        self.several = 0
+        self.gave_back = False
         self.runs = 0
         self.since = 0.0
         self.answers = frames.Unpacker()
@@ -83,6 +98,8 @@ class Server:
         self._poll.register(connection, select.POLLIN)
         self._launches = frames.Unpacker()
         self._said = b""
+        self._pace = Pace(os.cpu_count() or 1)
+        self._returned: list[tuple[int, bytes]] = []
 
     def serve(self) -> None:
         """Returns when the daemon is gone, or nothing was to be done for long."""
@@ -95,6 +112,9 @@ class Server:
             # Last: giving work to one that is gone frees its descriptor, which a fork takes again.
             if self._connection in ready and not self._take():
                 return
+            returned, self._returned = self._returned, []
+            for launch in returned:
+                self._hand_out([launch])
             self._say()
             self._dismiss_old()
             if not self._workers and time.monotonic() - self._last > self._stay_seconds:
@@ -116,61 +136,98 @@ class Server:
             data = os.read(self._connection, 1 << 18)
         except ConnectionResetError:
             return False
+        light = []
         for number, body in self._launches.feed(data):
-            frame = frames.pack_body(number, body)
-            while self._idle:
-                worker = self._idle.pop()
-                try:
-                    frames.send(worker.channel, frame)
-                except OSError:
-                    self._forget(worker)
-                    continue
-                self._at_work(worker, number)
-                break
+            if number & frames.LIGHT:
+                light.append((number ^ frames.LIGHT, body))
             else:
-                self._fork(number, body)
+                self._hand_out([(number, body)])
+        for together in self._pace.cut(light):
+            self._hand_out(together)
         return bool(data)
 
-    def _fork(self, number: int, body: bytes) -> None:
+    def _hand_out(self, launches: list[tuple[int, bytes]]) -> None:
+        frame = frames.together(launches)
+        while self._idle:
+            worker = self._idle.pop()
+            try:
+                frames.send(worker.channel, frame)
+            except OSError:
+                self._forget(worker)
+                continue
+            self._at_work(worker, launches)
+            return
+        self._fork(launches)
+
+    def _fork(self, launches: list[tuple[int, bytes]]) -> None:
         try:
             ours, theirs = _socket.socketpair()
             pid = os.fork()
         except OSError as error:
-            self._tell(number, {"error": error.strerror or str(error)})
+            for number, _ in launches:
+                self._tell(number, {"error": error.strerror or str(error)})
             return
         if pid == 0:
             files = (self._soft, self._hard)
-            _be_supervisor(theirs.fileno(), body, files, self._libc, self._starter())
+            _be_supervisor(theirs.fileno(), launches, files, self._libc, self._starter())
         found = processes.stat(pid)
         worker = Worker(ours.detach(), pid, found.started if found else 0)
         theirs.close()
         self._workers[worker.channel] = worker
         self._poll.register(worker.channel, select.POLLIN)
-        self._at_work(worker, number)
+        self._at_work(worker, launches)
 
-    def _at_work(self, worker: Worker, number: int) -> None:
-        worker.launch = number
-        worker.runs += 1
-        self._tell(number, {"pid": worker.pid, "started": worker.started})
+    def _at_work(self, worker: Worker, launches: list[tuple[int, bytes]]) -> None:
+        # One that has it alone never gives it back: nothing of it is to be kept here.
+        worker.launches = dict(launches) if len(launches) > 1 else {launches[0][0]: b""}
+        worker.several, worker.gave_back = len(launches), False
+        worker.runs += len(launches)
+        worker.since = time.monotonic()
+        numbers = [number for number, _ in launches]
+        self._tell(0, {"pid": worker.pid, "started": worker.started, "launches": numbers})
 
     def _hear(self, worker: Worker) -> None:
-        """A supervisor is done, or gone."""
+        """A supervisor is done with something, or gone."""
         try:
             said = os.read(worker.channel, 1 << 16)
         except ConnectionResetError:
             said = b""
-        result = next((body for _, body in worker.answers.feed(said)), None)
-        if said and result is None:
+        if not said:
+            self._bury(worker)
             return
-        launch, worker.launch = worker.launch, 0
-        if launch:
-            self._last = time.monotonic()
-            self._said += frames.pack_body(launch, b'{"end":' + (result or b"{}") + b"}")
-        if not said or worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
+        for number, body in worker.answers.feed(said):
+            launch = worker.launches.pop(number)
+            if body == frames.BACK:
+                if not worker.gave_back:
+                    self._pace.guessed_wrong()
+                    worker.gave_back = True
+                self._returned.append((number, launch))
+            else:
+                self._end(number, body)
+        if worker.launches:
+            return
+        self._last = time.monotonic()
+        if not worker.gave_back:
+            self._pace.took((self._last - worker.since) / worker.several, worker.several)
+        if worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
             self._forget(worker)
         else:
-            worker.since = time.monotonic()
+            worker.since = self._last
             self._idle.append(worker)
+
+    def _end(self, number: int, result: bytes) -> None:
+        self._said += frames.pack_body(number, b'{"end":' + (result or b"{}") + b"}")
+
+    def _bury(self, worker: Worker) -> None:
+        """It has ended: by itself, or it was killed. What of several was not begun goes to another;
+        one that has it alone may be what kills supervisors."""
+        self._forget(worker)
+        for number, body in worker.launches.items():
+            self._last = time.monotonic()
+            if worker.several > 1 and not _was_begun(body):
+                self._returned.append((number, body))
+            else:
+                self._end(number, b"")
 
     def _dismiss_old(self) -> None:
         while self._idle and time.monotonic() - self._idle[0].since > self._idle_seconds:
@@ -197,13 +254,21 @@ class Server:
                 return
 
 
+def _was_begun(body: bytes) -> bool:
+    directory = request_of(body)["directory"]
+    return spool.claimed(directory) is not None or spool.has_result(directory)
+
+
 def _be_supervisor(
-    channel: int, body: bytes, files: tuple[int, int], libc: Any, starter: Any
+    channel: int,
+    launches: list[tuple[int, bytes]],
+    files: tuple[int, int],
+    libc: Any,
+    starter: Any,
 ) -> None:
     """The forked child's whole life; never returns."""
     code = 1
-    request: dict[str, Any] = {}
-    runs = 0
+    lane: Lane | None = None
     try:
         os.dup2(channel, _CHANNEL, inheritable=False)
         os.closerange(_CHANNEL + 1, files[1])
@@ -212,38 +277,16 @@ def _be_supervisor(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
-        signals = Signals()
-        next_body: bytes | None = body
-        while next_body is not None:
-            request = json.loads(next_body)
-            signals.idle = False
-            supervisor = Supervisor(request, signals, starter)
-            if not supervisor.run():
-                break
-            signals.idle = True
-            runs += 1
-            if runs % _COLLECT_EVERY == 0:
-                gc.collect()
-            next_body = _next(supervisor.result)
-        starter.dismiss()
+        lane = Lane(_CHANNEL, Signals(), starter)
+        lane.live(launches)
         code = 0
     except BaseException as error:
-        _give_up(request, error)
+        _give_up(lane.directory if lane is not None else None, error)
     finally:
         os._exit(code)
 
 
-def _next(result: bytes) -> bytes | None:
-    """Says that the run is done, and how if that is short, and waits for another; None where none
-    will come."""
-    try:
-        frames.send(_CHANNEL, frames.pack_body(0, result if len(result) <= _SHORT else b""))
-        return frames.receive(_CHANNEL)
-    except OSError:
-        return None
-
-
-def _give_up(request: dict[str, Any], error: BaseException) -> None:
+def _give_up(run: str | None, error: BaseException) -> None:
     """A supervisor that cannot go on leaves no process behind and says what became of it."""
     import traceback
 
@@ -254,7 +297,6 @@ def _give_up(request: dict[str, Any], error: BaseException) -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
-    run = request.get("directory")
     claim = spool.claimed(run) if run else None
     if claim is None or claim[1] != os.getpid():
         return

@@ -7,13 +7,14 @@ supervisor does for a program it does for a worker too.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Any
 
-from jobreconciler.execute import processes, spawn, worker
+from jobreconciler.execute import frames, processes, spawn, worker
+from jobreconciler.execute.shared import DONE, Shared
 
 _TRIES = 3
 TAKES_WITHIN = 5.0
@@ -32,7 +33,8 @@ class WarmStarter:
         self._used = False
         self._control: socket.socket | None = None
         self._output = self._report = -1
-        self._taken = mmap.mmap(-1, 1)
+        self.shared = Shared()
+        self._unpacker = frames.Unpacker()
         self._frame = b""
         self._tries = 0
 
@@ -49,8 +51,7 @@ class WarmStarter:
     def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
         """As spawn.start, but the worker has still to take the run: see `taken`."""
         os.chdir(request["cwd"])
-        body: bytes = request["worker"].encode()
-        self._frame = len(body).to_bytes(4, "big") + body
+        self._frame = frames.pack_body(worker.ONE, request["worker"])
         self._tries = 0
         if not request["reuse"] and self._used:
             self.dismiss()
@@ -64,31 +65,64 @@ class WarmStarter:
             if self._process is None:
                 self._fork()
             self._used = True
-            self._taken[0:1] = b"\0"
+            self.shared.clear()
             try:
-                assert self._control is not None and self._process is not None
+                assert self._control is not None
                 self._control.sendall(self._frame)
             except OSError:
                 self.dismiss()
                 continue
-            return self._process[0], self._output, self._report
+            return self.given
         raise OSError(errno.EAGAIN, "no worker took the run")
+
+    @property
+    def given(self) -> tuple[int, int, int]:
+        """As `start` returns it: of the worker that was handed something last."""
+        assert self._process is not None
+        return self._process[0], self._output, self._report
+
+    def start_several(self, launches: Sequence[tuple[int, bytes]]) -> tuple[int, int, int]:
+        """Hands out runs that the worker goes through by itself; see together.py."""
+        text = [(number, body.partition(b"\n")[2]) for number, body in launches]
+        self._frame = frames.pack_body(worker.SEVERAL, frames.together(text)[frames.HEAD :])
+        self._tries = 0
+        return self.start_again()
 
     def taken(self) -> bool:
         """Whether the worker began with the run it was given last."""
-        return self._taken[0:1] == worker.TAKEN
+        return self.shared.taken
 
     def has_ended(self) -> bool:
         """What the channel says: True where the run is over and the worker lives on."""
+        said = self.hear()
+        return said is not None and (0, DONE) in said
+
+    def hear(self) -> list[tuple[int, bytes]] | None:
+        """What the worker says: results of runs by number, and one of DONE and
+        UNWANTED by 0. None where it has ended."""
         assert self._control is not None
         try:
-            return self._control.recv(1) == worker.DONE
+            data = self._control.recv(1 << 18)
         except ConnectionResetError:
-            return False
+            return None
+        return [*self._unpacker.feed(data)] if data else None
+
+    def kill(self) -> None:
+        """Ends a worker that is stuck; its end is still to be noticed."""
+        if self._process is not None:
+            os.kill(self._process[0], signal.SIGKILL)
+
+    def bury(self) -> None:
+        """The worker has ended and had no run."""
+        if self._process is not None:
+            os.waitpid(self._process[0], 0)
+            self.gone()
+            self._close_pipes()
 
     def gone(self) -> None:
         """The worker has ended and was reaped."""
         self._process = None
+        self._unpacker = frames.Unpacker()
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -132,7 +166,7 @@ class WarmStarter:
             if pid == 0:
                 try:
                     worker.Worker(
-                        theirs.detach(), write, tell, self._taken, self._marker, self._umask
+                        theirs.detach(), write, tell, self.shared, self._marker, self._umask
                     ).live()
                 finally:
                     os._exit(1)

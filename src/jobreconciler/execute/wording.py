@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ def instant(epoch: float, digits: int) -> str:
     """RFC 3339 in UTC with that many digits of a second."""
     micros = round(epoch * 1_000_000)
     seconds, fraction = divmod(micros, 1_000_000)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{text}.{fraction:06d}"[: 20 + digits] + "Z"
+    return f"{_second(seconds)}.{fraction:06d}"[: 20 + digits] + "Z"
+
+
+@lru_cache(maxsize=4)
+def _second(epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
 
 
 def shown(value: Any) -> str:

@@ -1,7 +1,8 @@
 """The process that runs Python jobs one after another: forked by a supervisor from the warm server.
 
 It is told a run through its control socket, notes in memory shared with its supervisor that it
-took it, runs it, and says `DONE` if it can take another. Whatever is not as it was before the run
+took it, runs it, and says `DONE` if it can take another; or it is told several short ones, which it
+goes through by itself (see together.py). Whatever is not as it was before the run
 (a code other than 0, a thread, a child, another user, much memory) ends the process in the ordinary
 way instead, so that nothing of one run reaches the next but the state of modules. Its pipes are
 the same for all its runs. It never outlives its supervisor's interest: end of file on the socket
@@ -16,39 +17,43 @@ import ctypes
 import fcntl
 import gc
 import json
-import mmap
 import os
 import resource
 import signal
 import socket
 import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobreconciler.execute import processes, runner
+from pydantic_core import from_json
+
+from jobreconciler.execute import frames, processes, runner, spool, wording
+from jobreconciler.execute.environment import Environment
 from jobreconciler.execute.loaded_code import LoadedCode
 from jobreconciler.execute.processes import LONGEST_ID
+from jobreconciler.execute.shared import DONE, ENDING, RUNNING, UNWANTED, WEIGHING, Shared
+from jobreconciler.execute.signals import DEFAULT, IGNORE, handler_of, set_handler
 
-DONE = b"."
-TAKEN = b"t"
+ONE, SEVERAL = 1, 2
+"""What a frame to a worker holds."""
+SAY_AFTER = 0.005
+"""Seconds that the result of one of several may wait for those of others."""
 CONTROL_FD = 4
 _OUTPUT_FD, _TELL_FD, _NULL_FD = 5, 6, 7
 MOST_GROWTH = 256 * 2**20
 """Bytes a worker may have gained since its fork and still take another run."""
 _BY_PYTHON: dict[int, Any] = {
-    signal.SIGPIPE: signal.SIG_IGN,
-    signal.SIGXFSZ: signal.SIG_IGN,
+    signal.SIGPIPE: IGNORE,
+    signal.SIGXFSZ: IGNORE,
     signal.SIGINT: signal.default_int_handler,
 }
 """What an interpreter sets when it starts; every other signal has its default."""
-_HANDLERS = {
-    int(number): _BY_PYTHON.get(number, signal.SIG_DFL) for number in signal.valid_signals()
-}
-_handler_of: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-"""Without making an enum member of each answer: that took half of a short run's time."""
+_HANDLERS = {int(number): _BY_PYTHON.get(number, DEFAULT) for number in signal.valid_signals()}
+_AS_TOLD = [*_HANDLERS.values()]
 _LIMITS = tuple(
     getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
 )
@@ -87,7 +92,7 @@ class Worker:
         control: int,
         output: int,
         tell: int,
-        taken: mmap.mmap,
+        shared: Shared,
         marker: Marker,
         umask: int,
     ) -> None:
@@ -97,57 +102,151 @@ class Worker:
         os.close(runner.REPORT_FD)
         os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         gc.enable()
+        parent = processes.stat(os.getppid())
+        self._supervisor = os.getppid(), parent.started if parent is not None else 0
+        self._identity = processes.own_identity()
         self._pid = os.getpid()
+        self._boot = processes.boot_id()
+        self._siblings = _open_children(self._supervisor[0])
+        self._given = frames.Unpacker()
         self._control = socket.socket(fileno=CONTROL_FD)
-        self._taken = taken
+        self._shared = shared
         self._marker = marker
         self._umask = umask
         self._path = list(sys.path)
         self._standing = _standing()
         self._resident = processes.resident([self._pid])
         self._code = LoadedCode()
+        self._environment = Environment()
         _mute()
         _reset_signals()
 
     def live(self) -> NoReturn:
         code = 1
         try:
-            while (message := _receive(self._control)) is not None:
+            while (given := self._receive()) is not None:
+                what, body = given
                 if self._code.has_changed():
                     break
-                self._take(message)
+                if what == ONE:
+                    self._take(_parsed(body))
+                else:
+                    self._take_several(frames.apart(body))
             code = 0
         except BaseException as error:
             code = runner.CANCELLED_CODE if isinstance(error, runner.Cancelled) else 1
         finally:
             os._exit(code)
 
+    def _receive(self) -> tuple[int, bytes] | None:
+        """What is given next; None where the supervisor is gone."""
+        while data := self._control.recv(1 << 18):
+            for given in self._given.feed(data):
+                return given
+        return None
+
     def _take(self, message: dict[str, Any]) -> None:
         began = time.time_ns()
+        os.chdir(message["cwd"])
         self._prepare(message)
-        self._taken[0:1] = TAKEN
+        self._shared.take()
+        self._run(message, began)
+        self._rest()
+        self._say([(0, DONE)])
+
+    def _run(self, message: dict[str, Any], began: int) -> None:
+        """Returns where all is as it was before; otherwise the process ends."""
         code = runner.run(message["payload"], runner.REPORT_FD)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        set_handler(signal.SIGTERM, DEFAULT)
         if os.getpid() != self._pid or not self._may_stay(message, code, began):
             _leave(code)
+        _reset_signals()
+        self._environment.put_back()
+
+    def _rest(self) -> None:
+        """From a run to waiting: it is nobody's, and nothing of that run's is held."""
         self._marker.set("")
         _mute()
         os.close(runner.REPORT_FD)
-        _reset_signals()
         os.chdir("/")
-        _set_environment(message["env"])
-        self._control.send(DONE)
+
+    # --------------------------------------------------------------------------------- several
+
+    def _take_several(self, launches: Sequence[tuple[int, bytes]]) -> None:
+        said: list[tuple[int, bytes]] = []
+        say_at = time.monotonic() + SAY_AFTER
+        for index, (number, body) in enumerate(launches):
+            answer = self._one_of_several(index, number, _parsed(body))
+            said.append(answer)
+            if not answer[0]:
+                break
+            if time.monotonic() >= say_at:
+                self._say(said)
+                say_at = time.monotonic() + SAY_AFTER
+        if index or answer != (0, UNWANTED):
+            self._rest()
+        else:
+            os.chdir("/")
+        self._say(said)
+
+    def _one_of_several(
+        self, index: int, number: int, message: dict[str, Any]
+    ) -> tuple[int, bytes]:
+        """Its number and result, which is recorded; 0 and why where the supervisor has to see to
+        it: nothing of a run that printed or left anything may be taken for another's."""
+        directory: str = message["directory"]
+        self._shared.at(index, WEIGHING)
+        began = time.time_ns()
+        if not self._may_begin(message):
+            return 0, UNWANTED
+        self._shared.begin(began / 1e9)
+        if not spool.claim(directory, self._boot, *self._supervisor, self._identity):
+            return 0, UNWANTED
+        self._shared.take()
+        self._prepare(message)
+        self._shared.at(index, RUNNING)
+        self._run(message, began)
+        ended = time.time_ns()
+        self._shared.at(index, ENDING)
+        try:
+            # In this order: who reads what a run wrote has it halted first.
+            left = _holds(_OUTPUT_FD) or _holds(_TELL_FD) or not self._alone()
+            if left or self._shared.halted:
+                return 0, DONE
+            result = _silent(began, ended)
+            spool.write_silent(directory, *self._supervisor, result)
+            return number, result
+        except OSError:
+            return 0, DONE
+
+    def _may_begin(self, message: dict[str, Any]) -> bool:
+        try:
+            os.chdir(message["cwd"])
+        except OSError:
+            return False
+        # The look at the pipe is also what parts "it is weighed" from "is it to halt".
+        supervised = os.getppid() == self._supervisor[0] and not _holds(_OUTPUT_FD)
+        return supervised and not self._shared.halted
+
+    def _alone(self) -> bool:
+        """Whether it is the only process below its supervisor, which gets what a job orphans."""
+        return os.pread(self._siblings, 64, 0) == b"%d " % self._pid
+
+    def _say(self, said: list[tuple[int, bytes]]) -> None:
+        if said:
+            self._control.sendall(b"".join([frames.pack_body(*one) for one in said]))
+            said.clear()
 
     def _prepare(self, message: dict[str, Any]) -> None:
-        """Everything a fresh interpreter would find."""
+        """Everything a fresh interpreter would find; the directory is there already."""
+        os.dup2(_NULL_FD, 0)
         os.dup2(_OUTPUT_FD, 1)
         os.dup2(_OUTPUT_FD, 2)
         os.dup2(_TELL_FD, runner.REPORT_FD, inheritable=False)
         environment: dict[str, str] = message["env"]
         self._marker.set(environment[processes.MARKER])
-        _set_environment(environment)
+        self._environment.set(environment)
         time.tzset()
-        os.chdir(message["cwd"])
         os.umask(self._umask)
         if message["memoryBytes"]:
             resource.setrlimit(resource.RLIMIT_DATA, (message["memoryBytes"],) * 2)
@@ -178,9 +277,20 @@ class Worker:
         return processes.resident([self._pid]) - self._resident > MOST_GROWTH
 
 
+def _open_children(pid: int) -> int:
+    """The kernel's list of a process's children; -1 where it keeps none."""
+    try:
+        found = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    above = fcntl.fcntl(found, fcntl.F_DUPFD_CLOEXEC, _NULL_FD + 1)
+    os.close(found)
+    return above
+
+
 def _standing() -> tuple[Any, ...]:
     """What a job could change of its process for good."""
-    limits = tuple(resource.getrlimit(number) for number in _LIMITS)
+    limits = tuple(map(resource.getrlimit, _LIMITS))
     return (os.getresuid(), os.getresgid(), os.getpriority(os.PRIO_PROCESS, 0), limits)
 
 
@@ -192,20 +302,27 @@ def _has_children() -> bool:
     return True
 
 
-def _receive(control: socket.socket) -> dict[str, Any] | None:
-    """The next run; None where the supervisor is gone."""
-    data = control.recv(1 << 18)
-    if not data:
-        return None
-    parts, size = [data], len(data)
-    while size < 4 or size < 4 + int.from_bytes(b"".join(parts)[:4], "big"):
-        part = control.recv(1 << 20)
-        if not part:
-            return None
-        parts.append(part)
-        size += len(part)
-    message: dict[str, Any] = json.loads(b"".join(parts)[4:])
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = from_json(body)
+    except ValueError:  # it holds text that is none, which the other reader takes
+        message = json.loads(body)
     return message
+
+
+def _holds(pipe: int) -> bool:
+    """Whether something was written to it that nobody has read."""
+    return fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+
+
+def _silent(began: int, ended: int) -> bytes:
+    """The result of a run that succeeded without a word: as supervisor.py writes it."""
+    first, last = wording.instant(began / 1e9, 6), wording.instant(ended / 1e9, 6)
+    return (
+        '{"status":"succeeded","exitCode":0,"signal":null,"error":null,'
+        f'"startedAt":"{first}","finishedAt":"{last}","result":null,"progress":null,"metrics":{{}},'
+        '"malformedReports":0,"outputBytes":0,"outputDropped":0}'
+    ).encode()
 
 
 def _place(*descriptors: int) -> None:
@@ -221,24 +338,20 @@ def _mute() -> None:
         os.dup2(_NULL_FD, number)
 
 
-def _set_environment(wanted: Mapping[str, str]) -> None:
-    """Most of it is the same from one run to the next, and each change takes a while."""
-    for name in [name for name in os.environ if name not in wanted]:
-        del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-
-
 def _reset_signals() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if [*map(handler_of, _HANDLERS)] != _AS_TOLD:
+        _set_handlers()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _set_handlers() -> None:
     for number, wanted in _HANDLERS.items():
-        if _handler_of(number) not in (wanted, None):
+        if handler_of(number) not in (wanted, None):
             try:
-                signal.signal(number, wanted)
+                set_handler(number, wanted)
             except OSError:
                 continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _flush() -> bool:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,7 @@ from jobreconciler.errors import Invalid, JobReconcilerError
 from jobreconciler.loops.inflight import Held, InFlight
 from jobreconciler.model.execution import Attempt, Launch, Outcome
 from jobreconciler.model.notice import Occurrence
-from jobreconciler.ports import Clock, Ending, Executor, Finished, Observer, Store
+from jobreconciler.ports import Clock, Ending, Executor, Finished, Observer, Started, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
@@ -111,34 +112,45 @@ class Attempts:
         self._flight.rest(held)
         self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
 
-    async def launch(self, held: Held) -> None:
-        """Start the process of an attempt that was claimed in the store."""
-        execution = held.execution
-        try:
-            started = await self._executor.start(_launch(held))
-        except JobReconcilerError as error:
+    async def launch_all(self, begun: Sequence[Held]) -> None:
+        """Start the processes of attempts that were claimed in the store."""
+        launches = [_launch(held) for held in begun]
+        results = await self._executor.start_all(launches)
+        failed = []
+        say = log.bind()
+        for held, result in zip(begun, results, strict=True):
+            if isinstance(result, BaseException):
+                failed.append(self._not_started(held, result))
+            else:
+                self._started(held, result, say)
+        await asyncio.gather(*failed)
+
+    async def _not_started(self, held: Held, error: BaseException) -> None:
+        if isinstance(error, JobReconcilerError):
             if error.reason == "Closing":
                 return  # it stays claimed: the next daemon starts it, or finds it started
             await self._could_not_start(
                 held, error.message, retryable=not isinstance(error, Invalid)
             )
             return
-        except Exception as error:
-            log.exception("start_crashed", job=held.job_id, execution=execution.id)
-            self._observer.loop_error("work")
-            await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
-            return
+        if not isinstance(error, Exception):
+            raise error
+        log.error("start_crashed", job=held.job_id, execution=held.execution.id, exc_info=error)
+        self._observer.loop_error("work")
+        await self._could_not_start(held, f"{type(error).__name__}: {error}", retryable=False)
+
+    def _started(self, held: Held, started: Started, say: Any) -> None:
         if (held.config["payload"].get("expect") or {}).get("runtimeWithin") is not None:
             self._observer.jobs_changed([held.job_id])  # from when on it overruns is known now
         if held.due_at is not None and held.attempts == 1:
             late = (started.started_at - held.due_at).total_seconds()
             self._observer.lateness(max(0.0, late))
-        log.info(
+        say.info(
             "started",
             job=held.job_id,
-            execution=execution.id,
+            execution=held.execution.id,
             attempt=held.attempts,
-            revision=execution.revision,
+            revision=held.execution.revision,
             pid=started.pid,
         )
 
@@ -247,11 +259,12 @@ class Attempts:
         self.trouble = None
         if any(done and told is not None for done, told in zip(stored, tells, strict=True)):
             self._told.notices()
+        logger = log.bind()
         for judged, done in zip(ends, stored, strict=True):
             self.forget(judged.finished.execution_id)
             if done and judged.held is not None:
                 self._count(judged.held, judged.outcome)
-                _say(judged.held, judged.outcome, None)
+                _say(judged.held, judged.outcome, None, logger)
                 self._told.ended(judged.held.job_id)
 
     def rest(self, held: Held, until: datetime) -> None:
@@ -280,8 +293,8 @@ def _occurrence(judged: _Judged) -> Occurrence | None:
     )
 
 
-def _say(held: Held, outcome: Outcome, again: datetime | None) -> None:
-    write = log.info if outcome.status == "succeeded" else log.warning
+def _say(held: Held, outcome: Outcome, again: datetime | None, logger: Any = log) -> None:
+    write = logger.info if outcome.status == "succeeded" else logger.warning
     write(
         "finished" if again is None else "attempt_failed",
         job=held.job_id,
@@ -307,4 +320,5 @@ def _launch(held: Held) -> Launch:
         execution.trigger,
         execution.revision,
         execution.dry_run,
+        None if execution.trigger.parameters else execution.config_digest,
     )

@@ -148,11 +148,11 @@ class Worker:
         new = {
             execution.id for (execution, _), is_new in zip(decided, written, strict=True) if is_new
         }
-        for execution_id, held in starting.items():
-            if execution_id in new:
-                self._spawn(self._attempts.launch(held))
-            else:
-                self._attempts.forget(execution_id)
+        begun = [held for execution_id, held in starting.items() if execution_id in new]
+        if begun:
+            self._spawn(self._attempts.launch_all(begun))
+        for execution_id in starting.keys() - new:
+            self._attempts.forget(execution_id)
         self._observer.running(len(self._flight.running))
         for one, (execution, choice) in zip(due, decided, strict=True):
             if execution.id in new and execution.id not in starting:
@@ -212,7 +212,7 @@ class Worker:
                 await asyncio.sleep(CLAIM_AGAIN_SECONDS)
             else:
                 return
-        await self._attempts.launch(held)
+        await self._attempts.launch_all([held])
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -505,8 +505,9 @@ class Worker:
             for held in starting:  # they stay queued in the store, for the next daemon
                 self._attempts.forget(held.execution.id)
             return
-        for held in await self._attempts.claim(starting):
-            self._spawn(self._attempts.launch(held))
+        begun = await self._attempts.claim(starting)
+        if begun:
+            await self._attempts.launch_all(begun)
 
     async def collect(self) -> None:
         """Record the end of every attempt; many at once, so that they share commits."""

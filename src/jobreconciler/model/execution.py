@@ -125,7 +125,7 @@ class Launch:
     """Everything an executor needs to start one attempt; nothing is looked up afterwards.
 
     `config` is the pinned normalised config. `parameters` are the config's, with what the trigger
-    was allowed to override merged in.
+    was allowed to override merged in; `config_digest` names the two where nothing was.
     """
 
     execution_id: str
@@ -136,3 +136,4 @@ class Launch:
     trigger: Trigger
     revision: str
     dry_run: bool = False
+    config_digest: str | None = None

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -40,8 +42,9 @@ def configure(format: Format = "auto", level: str = "info", stream: TextIO | Non
         raise Refused(f"log level {level!r} is not known", hint=f"Use one of {', '.join(LEVELS)}.")
     stream = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not stream.isatty())
+    slowly = [*_shared(), *_rendering(as_json, colors=stream.isatty())]
     structlog.configure(
-        processors=[*_shared(), *_rendering(as_json, colors=stream.isatty())],
+        processors=[_Quickly(slowly)] if as_json else slowly,
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         logger_factory=lambda *names: _Lines(stream, *names),
         cache_logger_on_first_use=False,
@@ -110,6 +113,38 @@ class _Lines(structlog.WriteLogger):
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
+
+
+class _Quickly:
+    """What `processors` make of an event, at once: two lines a run are a tenth of a daemon's work.
+
+    What has a traceback takes the long way.
+    """
+
+    def __init__(self, processors: list[Any]) -> None:
+        self._processors = processors
+
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        if "exc_info" in event or method not in ("debug", "info", "warning", "error"):
+            for process in self._processors:
+                event = process(logger, method, event)
+            return event
+        event = structlog.contextvars.merge_contextvars(logger, method, event)
+        event["level"] = method
+        event["logger"] = logger.name
+        event["timestamp"] = _now()
+        return _json(event)
+
+
+def _now() -> str:
+    """As TimeStamper writes it: RFC 3339 in UTC, to the microsecond."""
+    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{fraction // 1000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
 
 
 def _rendering(as_json: bool, *, colors: bool) -> list[Any]:

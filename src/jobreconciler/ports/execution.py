@@ -68,6 +68,9 @@ class Executor(Protocol):
 
     async def start(self, launch: Launch) -> Started: ...
 
+    async def start_all(self, launches: Sequence[Launch]) -> list[Started | BaseException]:
+        """As `start` for each; an error stands in the place of what raises it."""
+
     async def stop(self, execution_id: str, status: str) -> bool:
         """TERM, grace, KILL; its outcome will carry `status`. False where it isn't running."""
 

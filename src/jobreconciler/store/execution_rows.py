@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json
@@ -24,6 +26,8 @@ from jobreconciler.store.rows import (
 )
 from jobreconciler.store.sql import Row, Statement, Tx
 
+_rest = attrgetter(*(field.name for field in fields(Trigger) if field.name not in ("type", "slot")))
+_NOTHING_ELSE = _rest(Trigger("schedule"))
 _NAMES = (
     "id, job_id, status, trigger_type, trigger, queued_at, revision, generation, config_digest, "
     "not_before, started_at, finished_at, retry_of, missed_count, missed_from, missed_to, "
@@ -105,6 +109,8 @@ def _progress_json(progress: tuple[int, int] | None) -> str | None:
 
 def _trigger_json(trigger: Trigger) -> str:
     """What is set of it; the type and the slot have columns, the slot of a skipped row has not."""
+    if _rest(trigger) == _NOTHING_ELSE:  # a slot's, as nearly all are
+        return "{}" if trigger.slot is None else f'{{"slot":{micros(trigger.slot)}}}'
     optional = {
         "slot": micros_or_none(trigger.slot),
         "actor": trigger.actor,

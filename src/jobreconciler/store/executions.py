@@ -12,6 +12,7 @@ from typing import Any
 from jobreconciler.errors import NotFound
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome
 from jobreconciler.model.notice import Occurrence
+from jobreconciler.ports import Ending
 from jobreconciler.store import outbox, tables
 from jobreconciler.store.execution_rows import execution_row, outcome_columns
 from jobreconciler.store.faults import is_foreign_key
@@ -146,6 +147,23 @@ def release_all(
     pinned: Pinned,
 ) -> list[bool]:
     """See ports.Store.release_all."""
+    if len(released) > 1 and all(_is_plain(execution) for execution, _, _ in released):
+        for execution, config, _ in released:
+            pinned.pin(tx, execution.config_digest, config)
+        rows = [execution_row(execution) for execution, _, _ in released]
+        begun = [
+            _attempt_row(execution.id, attempt)
+            for execution, _, attempt in released
+            if attempt is not None
+        ]
+        if tx.all_or_none(
+            (_MOVE_WATERMARK, rows),
+            (_INSERT, rows),
+            (_POINT_TO, rows),
+            (_START, begun),
+            (_ADD_ATTEMPT, begun),
+        ):
+            return [True] * len(released)
     written = []
     for execution, config, attempt in released:
         new = release(tx, execution, config, pinned)
@@ -153,6 +171,13 @@ def release_all(
             start_attempt(tx, execution.id, attempt)
         written.append(new)
     return written
+
+
+def _is_plain(execution: Execution) -> bool:
+    """Whether it stands for one slot and is to run."""
+    trigger = execution.trigger
+    slotted = trigger.type == "schedule" and trigger.slot is not None
+    return slotted and execution.missed is None and execution.status == "queued"
 
 
 def _claim(tx: Tx, execution: Execution) -> bool:
@@ -170,8 +195,23 @@ def _last_missed(execution: Execution) -> datetime | None:
     return None if execution.missed is None else execution.missed.last
 
 
+def start_attempts(tx: Tx, begun: Sequence[tuple[str, Attempt]]) -> list[bool]:
+    rows = [_attempt_row(*one) for one in begun]
+    if len(begun) > 1 and tx.all_or_none((_START, rows), (_ADD_ATTEMPT, rows)):
+        return [True] * len(begun)
+    return [start_attempt(tx, *one) for one in begun]
+
+
 def start_attempt(tx: Tx, execution_id: str, attempt: Attempt) -> bool:
-    row = {
+    row = _attempt_row(execution_id, attempt)
+    if tx.run(_START, row) == 0:
+        return False
+    tx.run(_ADD_ATTEMPT, row)
+    return True
+
+
+def _attempt_row(execution_id: str, attempt: Attempt) -> dict[str, Any]:
+    return {
         "execution_id": execution_id,
         "number": attempt.number,
         "started_at": micros(attempt.started_at),
@@ -183,10 +223,6 @@ def start_attempt(tx: Tx, execution_id: str, attempt: Attempt) -> bool:
         "pid_started": attempt.pid_started,
         "boot_id": attempt.boot_id,
     }
-    if tx.run(_START, row) == 0:
-        return False
-    tx.run(_ADD_ATTEMPT, row)
-    return True
 
 
 def unclaim(tx: Tx, execution_id: str, attempt: int) -> bool:
@@ -210,6 +246,25 @@ def finish(
         outbox.tell(tx, told)
     tx.run(_FIGURES[outcome.status], row)
     return True
+
+
+def finish_all(tx: Tx, ends: Sequence[Ending]) -> list[bool]:
+    rows = [
+        {**outcome_columns(one.outcome), "id": one.execution_id, "attempt": one.attempt}
+        for one in ends
+    ]
+    figures = [
+        (statement, [row for row in rows if row["status"] == status])
+        for status, statement in _FIGURES.items()
+    ]
+    if len(ends) > 1 and tx.all_or_none((_FINISH, rows), (_END_ATTEMPT, rows)):
+        for one in ends:
+            if one.told is not None:
+                outbox.tell(tx, one.told)
+        for statement, its in figures:
+            tx.many(statement, its)
+        return [True] * len(ends)
+    return [finish(tx, one.execution_id, one.attempt, one.outcome, one.told) for one in ends]
 
 
 def retry_later(

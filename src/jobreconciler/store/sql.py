@@ -89,6 +89,19 @@ class Tx:
             sql = statement.sqlite if self.is_sqlite else statement.postgresql
             self.cursor.executemany(sql, map(statement.pick, rows))
 
+    def all_or_none(self, *steps: tuple[Statement, Collection[Parameters]]) -> bool:
+        """Run each step for all of its rows. False, and nothing is changed, where the rows of a
+        step that are not one each: many at once are quick, and say only how many there were."""
+        self.command("SAVEPOINT steps")
+        for statement, rows in steps:
+            self.many(statement, rows)
+            if rows and self.cursor.rowcount != len(rows):
+                self.command("ROLLBACK TO SAVEPOINT steps")
+                self.command("RELEASE SAVEPOINT steps")
+                return False
+        self.command("RELEASE SAVEPOINT steps")
+        return True
+
     def all(self, statement: Statement, values: Parameters = {}) -> list[Row]:  # noqa: B006
         self._execute(statement, values)
         rows: list[Row] = self.cursor.fetchall()

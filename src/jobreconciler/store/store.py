@@ -256,18 +256,13 @@ class SqlStore:
         return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome, told))
 
     def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
-        return self.submit(lambda tx: [executions.start_attempt(tx, *one) for one in begun])
+        return self.submit(lambda tx: executions.start_attempts(tx, begun))
 
     def unclaim_all(self, claimed: Sequence[tuple[str, int]]) -> Future[list[bool]]:
         return self.submit(lambda tx: [executions.unclaim(tx, *one) for one in claimed])
 
     def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
-        return self.submit(
-            lambda tx: [
-                executions.finish(tx, one.execution_id, one.attempt, one.outcome, one.told)
-                for one in ends
-            ]
-        )
+        return self.submit(lambda tx: executions.finish_all(tx, ends))
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime
