@@ -18,7 +18,8 @@ class Held:
     """One execution, the config it is pinned to, and how far it has got.
 
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
-    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another.
+    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
+    `no_more` is why no attempt of it may begin any more.
     """
 
     execution: Execution
@@ -30,6 +31,7 @@ class Held:
     stopped_for: str | None = None
     live: dict[str, Any] | None = None
     group: str | None = None
+    no_more: str | None = None
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -83,12 +85,12 @@ class InFlight:
         """The first of them that a newer run may take the place of: no slot that runs in turn."""
         return next((id_ for id_ in execution_ids if not self._known[id_].in_turn), None)
 
-    def not_started(self) -> list[Held]:
-        """Those that wait, or pause between two attempts."""
-        return [held for id_, held in self._known.items() if id_ not in self.running]
+    def all(self) -> list[Held]:
+        return list(self._known.values())
 
-    def renew(self, held: Held, live: dict[str, Any]) -> None:
-        """Its job's config is another now: what it runs is pinned, how it waits is not."""
+    def renew(self, held: Held, live: dict[str, Any] | None) -> None:
+        """Its job's config is another now (None: the one it is pinned to): what it runs is pinned,
+        how it waits is not."""
         held.live = live
         waiting = self.line.discard(held.execution.id)
         if waiting is not None:

@@ -355,25 +355,29 @@ class Worker:
         self._wake.set()
 
     async def recheck(self, job_ids: Collection[str] | None = None) -> None:
-        """Jobs changed: what of them has not started yet (None: of all) starts only if they are
-        still declared and enabled, and by their new limits."""
-        waiting = [
-            held for held in self._flight.not_started() if job_ids is None or held.job_id in job_ids
-        ]
-        if not waiting:
+        """Jobs changed (None: any may have): what of them waits starts only if they are still
+        declared and enabled, and by their new limits; what runs is tried again only if so."""
+        found = [held for held in self._flight.all() if job_ids is None or held.job_id in job_ids]
+        if not found:
             return
-        live = await asyncio.to_thread(self._store.pinned, {held.job_id for held in waiting})
-        for held in waiting:
-            if held not in self._flight.not_started():
+        live = await asyncio.to_thread(self._store.pinned, {held.job_id for held in found})
+        for held in found:
+            if self._flight.get(held.execution.id) is not held:
                 continue
             pinned = live.get(held.job_id)
-            if pinned is None:
-                await self.cancel(held.execution.id, "its job was deleted before it could start")
-            elif not pinned.config["payload"]["isEnabled"]:
-                await self.cancel(held.execution.id, "its job was disabled before it could start")
-            else:
-                self._flight.renew(held, pinned.config)
+            held.no_more = _no_more(pinned)
+            if held.no_more is not None and held.execution.id not in self._flight.running:
+                await self.cancel(held.execution.id, _never_again(held, held.no_more))
+            elif pinned is not None:
+                same = pinned.digest == held.execution.config_digest
+                self._flight.renew(held, None if same else pinned.config)
                 self._wake.set()
+
+    async def _drop(self, held: Held, reason: str) -> None:
+        """Its job was given up while it ran, or was about to, and it came back into the line."""
+        cancelled = self._store.cancel_queued(held.execution.id, self._clock.now(), reason)
+        if await self._attempts.settle_unstarted(held, cancelled):
+            self.on_ended(held.job_id)
 
     async def _miss_waiting(self, held: Held, slot: datetime) -> None:
         """It waited past its startingDeadlineSeconds: recorded as missed, never started."""
@@ -490,6 +494,9 @@ class Worker:
             self._wake.clear()
             starting = []
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
+                if held.no_more is not None:
+                    self._spawn(self._drop(held, _never_again(held, held.no_more)))
+                    continue
                 slot = _too_late(held, self._clock.now())
                 if slot is not None:
                     self._spawn(self._miss_waiting(held, slot))
@@ -554,6 +561,17 @@ def _overlap_text(most: int, trigger: Trigger) -> str:
     if trigger.type == "webhook":
         return f"overlap: {WEBHOOK_QUEUE} of it wait already"
     return f"overlap: {most} of it may run at once, and that many do"
+
+
+def _no_more(pinned: PinnedJob | None) -> str | None:
+    """Why nothing of a job may start any more; None: it may."""
+    if pinned is None:
+        return "its job was deleted"
+    return None if pinned.config["payload"]["isEnabled"] else "its job was disabled"
+
+
+def _never_again(held: Held, no_more: str) -> str:
+    return f"{no_more} before it could {'be tried again' if held.attempts else 'start'}"
 
 
 def _too_late(held: Held, now: datetime) -> datetime | None:
