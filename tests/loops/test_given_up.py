@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 from jobreconciler.model.execution import Execution
 from store.made import change, change_set, desired
 
-from .shift import RETRY, MovableClock, Processes, Shift, working
+from .shift import RETRY, MovableClock, Processes, Shift, nothing_becomes, working
 
 TRIED_AGAIN = {**RETRY, "maxAttempts": 3, "initialDelay": 0.05}
 
@@ -86,18 +84,6 @@ def test_a_run_whose_job_is_back_before_it_fails_is_tried_again(tmp_path: Path) 
     asyncio.run(main())
 
 
-@contextmanager
-def nothing_can_be_cancelled(state: Path) -> Iterator[None]:
-    database = sqlite3.connect(next(state.glob("*.db")), isolation_level=None)
-    database.execute(
-        "CREATE TRIGGER no_cancel BEFORE UPDATE ON job_executions WHEN new.status = 'cancelled' "
-        "BEGIN SELECT raise(ABORT, 'not now'); END"
-    )
-    yield
-    database.execute("DROP TRIGGER no_cancel")
-    database.close()
-
-
 def given_up_while_it_is_put_back(shift: Shift) -> None:
     """The job is deleted, and everything looked at again, before the next retry is known to be
     stored."""
@@ -129,7 +115,7 @@ def test_a_retry_that_is_being_stored_when_its_job_is_deleted_is_cancelled(
         async with working(tmp_path, clock, processes) as shift:
             execution = await a_run(shift, clock)
             given_up_while_it_is_put_back(shift)
-            with nothing_can_be_cancelled(tmp_path) if away else nullcontext():
+            with nothing_becomes("cancelled", tmp_path) if away else nullcontext():
                 processes.end(execution, "failed")
                 if away:
                     await shift.eventually(lambda: shift.worker.trouble)

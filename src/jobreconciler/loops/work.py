@@ -384,16 +384,12 @@ class Worker:
         execution = held.execution
         missed = Missed(slot, slot, 1, "deadline_exceeded")
         at = self._clock.now()
-        try:
-            done = await asyncio.wrap_future(self._store.miss_queued(execution.id, at, missed))
-            ended = replace(execution, status="missed", missed=missed, finished_at=at)
-            told = notices.of_missed(ended, held.config) if done else None
+        ended = replace(execution, status="missed", missed=missed, finished_at=at)
+        told = notices.of_missed(ended, held.config)
+        written = self._store.miss_queued(execution.id, at, missed, told=told)
+        if await self._attempts.settle_unstarted(held, written):
             if told is not None:
-                await asyncio.wrap_future(self._store.tell(told))
                 self.on_notices()
-        finally:
-            self._attempts.forget(execution.id)
-        if done:
             self._observer.slot_missed(held.job_id, 1)
             log.warning("missed", job=held.job_id, execution=execution.id, reason=missed.reason)
 

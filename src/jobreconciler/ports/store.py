@@ -237,8 +237,16 @@ class Store(Protocol):
         """Like `release`, for slots that a stop which began at `since` keeps from starting: one
         row for all of them, which grows. False: those slots were handled already."""
 
-    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
-        """queued → missed: its time was over before it could start. False if not queued."""
+    def miss_queued(
+        self,
+        execution_id: str,
+        at: datetime,
+        missed: Missed,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        """queued → missed: its time was over before it could start. False if not queued. `told`
+        is told of in the same transaction."""
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
 

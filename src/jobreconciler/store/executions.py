@@ -241,8 +241,14 @@ def skip_slots(
     return tx.run(_INSERT, execution_row(execution)) == 1
 
 
-def miss_queued(tx: Tx, execution_id: str, at: datetime, missed: Missed) -> bool:
-    return tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 1
+def miss_queued(
+    tx: Tx, execution_id: str, at: datetime, missed: Missed, told: Occurrence | None = None
+) -> bool:
+    if tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 0:
+        return False
+    if told is not None:
+        outbox.tell(tx, told)
+    return True
 
 
 def _missed_columns(missed: Missed, at: datetime) -> dict[str, Any]:

@@ -283,8 +283,15 @@ class SqlStore:
             lambda tx: executions.skip_slots(tx, execution, config, self._pinned, since)
         )
 
-    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
-        return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed))
+    def miss_queued(
+        self,
+        execution_id: str,
+        at: datetime,
+        missed: Missed,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed, told))
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
