@@ -395,19 +395,17 @@ class Worker:
 
     async def _replace_oldest(self, job_id: str) -> None:
         """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
-        waiting = self._flight.replaceable(self._flight.waiting_of(job_id))
-        if waiting is not None:
-            await self.cancel(waiting, "replaced by a newer run")
-            return
-        running = self._flight.replaceable(self._flight.running_of(job_id))
-        if running is not None:
-            await self._executor.stop(running, "cancelled")
+        replaceable = self._flight.replaceable
+        waiting, running = self._flight.waiting_of(job_id), self._flight.running_of(job_id)
+        replaced = replaceable(waiting) or replaceable(running)
+        if replaced is not None:
+            await self.cancel(replaced, "replaced by a newer run")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
         running = self._flight.running.get(execution_id)
         if running is not None:
-            running.stopped_for = reason
+            running.stopped_for = running.stopped_for or reason
             return await self._executor.stop(execution_id, "cancelled")
         held = self._flight.get(execution_id)
         if held is None:
