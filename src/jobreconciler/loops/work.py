@@ -546,7 +546,7 @@ def _in_spite_of(stop: Suspension, job_id: str, trigger: Trigger) -> Trigger:
         raise Stalled(
             f"{job_id} may not be started: {said}",
             reason="Suspended",
-            hint="`jobreconciler trigger JOB --override` starts it all the same",
+            hint=f"`jobreconciler trigger {job_id} --override` starts it all the same",
         )
     return replace(trigger, in_spite_of=said)
 
