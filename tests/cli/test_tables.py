@@ -25,6 +25,7 @@ def execution(status: str = "succeeded", **more: Any) -> dict[str, Any]:
             "reason": None,
             "deliveryId": None,
             "upstream": [],
+            "parameters": {},
         },
         "retryOf": None,
         "missed": None,
@@ -155,6 +156,12 @@ def test_a_manual_run_names_who_started_it_and_why() -> None:
     manual = execution()
     manual["trigger"] |= {"type": "manual", "actor": "ada (operator)", "reason": "late data"}
     assert tables.why(manual) == "by ada (operator): late data"
+
+
+def test_parameters_that_a_trigger_set_are_named_and_long_ones_cut() -> None:
+    hook = execution()
+    hook["trigger"]["parameters"] = {"limits.batchSize": 5, "text": "x" * 5000}
+    assert tables.why(hook) == f'with limits.batchSize=5, text="{"x" * 38}…'
 
 
 @pytest.mark.parametrize(

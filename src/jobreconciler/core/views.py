@@ -47,6 +47,8 @@ def _reason(trigger: Trigger) -> str | None:
 
 
 def trigger_json(trigger: Trigger) -> Json:
+    """`parameters` are those the trigger set, under the names that the job's file allows; secrets
+    stand in none, only references to them."""
     return {
         "type": trigger.type,
         "slot": instant_or_none(trigger.slot),
@@ -54,6 +56,7 @@ def trigger_json(trigger: Trigger) -> Json:
         "reason": _reason(trigger),
         "deliveryId": trigger.delivery_id,
         "upstream": list(trigger.upstream),
+        "parameters": trigger.parameters,
     }
 
 

@@ -120,6 +120,9 @@ def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli) -> Non
 def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:
     answer = ask("trigger", "greet", "--wait", "--param", "shell=echo other")
     assert (answer.code, answer.out) == (0, "other\n"), answer.err
+    [execution] = ask("history", "greet", "-n", "1", "-o", "json").json["executions"]
+    assert execution["trigger"]["parameters"] == {"shell": "echo other"}
+    assert 'with shell="echo other"' in ask("history", "greet", "-n", "1").out
 
 
 @pytest.mark.parametrize(
