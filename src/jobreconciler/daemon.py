@@ -50,6 +50,7 @@ from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.ports import Backfilled, Received
 from jobreconciler.settings import Settings
+from jobreconciler.source.checks import check_parameters
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
 from jobreconciler.web.late import Application, LateApplication
@@ -107,7 +108,11 @@ class Daemon:
         self.worker.tree_revision = self.reconciler.tree_revision
         self.tree_sweeps = TreesLoop(self.trees, self.store, self.reconciler.tree_revisions)
         self.triggers = Triggers(
-            self.store, self.worker, self.clock, self.job_types, self.executor.secret
+            self.store,
+            self.worker,
+            self.clock,
+            partial(check_parameters, self.job_types),
+            self.executor.secret,
         )
         self.notifying = NotifyLoop(
             self.store,

@@ -131,6 +131,7 @@ def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:
         (["trigger", "nobody"], 1, "nobody"),
         (["trigger", "off"], 1, "off is disabled"),
         (["trigger", "fail", "--param", "shell=true"], 1, "shell may not be set by hand"),
+        (["trigger", "greet", "--param", "shell=[1]"], 1, "shell: expected text, found a list"),
         (["trigger", "greet", "--dry-run"], 1, "cannot run dry"),
         (["trigger", "greet", "--token", "wrong"], 2, "the daemon refuses access"),
         (["logs", "nobody"], 1, "nobody"),
