@@ -170,6 +170,9 @@ class Daemon:
         slots = self.scheduler.next_slots()
         return {job_id: slots[job_id] for job_id in job_ids if job_id in slots}
 
+    def waits_for(self, execution_id: str) -> str | None:
+        return self.worker.waits_for(execution_id)
+
     def all_next_slots(self) -> Mapping[str, datetime]:
         return self.scheduler.next_slots()
 

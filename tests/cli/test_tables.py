@@ -34,6 +34,7 @@ def execution(status: str = "succeeded", **more: Any) -> dict[str, Any]:
         "configDigest": "d" * 64,
         "queuedAt": "2025-06-01T11:50:00Z",
         "notBefore": None,
+        "waitsFor": None,
         "startedAt": "2025-06-01T11:50:01Z",
         "finishedAt": "2025-06-01T11:52:13Z",
         "exitCode": 0,
@@ -130,6 +131,10 @@ def test_the_widest_execution_fits_eighty_columns() -> None:
         (execution("failed", exitCode=None, signal=9), "ended by signal 9"),
         (execution("failed", exitCode=1, error="no such table"), "no such table"),
         (execution("failed", exitCode=1, attempts=[{}, {}, {}]), "exit code 1 · 3 attempts"),
+        (
+            execution("queued", waitsFor="its group db, 1 at once"),
+            "waits for its group db, 1 at once",
+        ),
         (
             execution("running", progress={"done": 1200, "total": 5000}),
             "1,200 of 5,000 items",

@@ -28,6 +28,7 @@ EXECUTION_KEYS = {
     "notBefore",
     "startedAt",
     "finishedAt",
+    "waitsFor",
     "exitCode",
     "signal",
     "error",

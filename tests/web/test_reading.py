@@ -292,6 +292,21 @@ class TestHistory:
         execution = client.get(f"/api/v1/executions/{started}").json()
         assert execution["progress"] == {"done": 7, "total": 10}
         assert execution["metrics"] == {"rows": 70}
+        for path in ("executions", "jobs/a/executions"):
+            assert client.get(f"/api/v1/{path}").json()["executions"] == [execution]
+        assert client.get("/api/v1/jobs/a").json()["lastExecution"] == execution
+
+    def test_a_waiting_execution_says_what_for(
+        self, client: Client, daemon: Daemon, store: SqlStore
+    ) -> None:
+        declare(store, config("a"))
+        made = queued("a", 1)
+        store.release(made, config("a")).result(timeout=60)
+        daemon.waiting[made.id] = "its group db, 1 at once"
+        execution = client.get(f"/api/v1/executions/{made.id}").json()
+        assert execution["waitsFor"] == "its group db, 1 at once"
+        assert client.get("/api/v1/jobs/a/executions").json()["executions"] == [execution]
+        assert client.get("/api/v1/jobs/a").json()["lastExecution"] == execution
 
     def test_figures_json_has_no_word_for_become_null(
         self, client: Client, daemon: Daemon, store: SqlStore

@@ -89,6 +89,8 @@ def why(execution: Json) -> str:
         parts.append(f"exit code {execution['exitCode']}")
     if len(execution["attempts"]) > 1:
         parts.append(f"{len(execution['attempts'])} attempts")
+    if execution["waitsFor"]:
+        parts.append(f"waits for {execution['waitsFor']}")
     progress = execution["progress"]
     if progress and execution["status"] in {"running", "queued"}:
         parts.append(f"{progress['done']:,} of {progress['total']:,} items")

@@ -80,8 +80,11 @@ def missed_json(missed: Missed) -> Json:
     }
 
 
-def execution_json(execution: Execution, live: Live | None = None) -> Json:
-    """One execution. `live` replaces progress and metrics of an attempt that is running now."""
+def execution_json(
+    execution: Execution, live: Live | None = None, waits_for: str | None = None
+) -> Json:
+    """One execution. `live` replaces progress and metrics of an attempt that is running now;
+    `waits_for` is what a daemon knows to keep it from starting."""
     progress, metrics = execution.progress, execution.metrics
     if live is not None:
         progress = live.progress or progress
@@ -98,6 +101,7 @@ def execution_json(execution: Execution, live: Live | None = None) -> Json:
         "configDigest": execution.config_digest,
         "queuedAt": instant(execution.queued_at),
         "notBefore": instant_or_none(execution.not_before),
+        "waitsFor": waits_for,
         "startedAt": instant_or_none(execution.started_at),
         "finishedAt": instant_or_none(execution.finished_at),
         "exitCode": execution.exit_code,
@@ -231,8 +235,10 @@ def page_json(name: str, page: Page[T], item: Callable[[T], Json]) -> Json:
     return {name: [item(each) for each in page.items], "nextCursor": page.next_cursor}
 
 
-def executions_json(page: Page[Execution]) -> Json:
-    return page_json("executions", page, execution_json)
+def executions_json(
+    page: Page[Execution], view: Callable[[Execution], Json] = execution_json
+) -> Json:
+    return page_json("executions", page, view)
 
 
 def changes_json(page: Page[ChangelogRow]) -> Json:

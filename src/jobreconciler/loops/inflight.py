@@ -102,14 +102,37 @@ class InFlight:
         self.line.unpark("", "stop")
 
     def _hindered(self, waiting: Waiting) -> Hindrance | None:
+        return self._hindrance(waiting, self._known[waiting.execution_id])
+
+    def _hindrance(self, waiting: Waiting, held: Held) -> Hindrance | None:
         group = waiting.group
         if group is not None and self._is_full(group):
             return "group", group
-        held = self._known[waiting.execution_id]
         if held.in_turn and self._turn.get(held.job_id, waiting.execution_id) != held.execution.id:
             return "turn", held.job_id
         if self._stopped(held):
             return "stop", ""
+        return None
+
+    def waits_for(self, execution_id: str, max_running: int) -> str | None:
+        """What keeps one from starting, in words; None where nothing does, or it does not wait.
+
+        Reads and changes nothing, so that other threads may ask: they may get what just was.
+        """
+        held, waiting = self._known.get(execution_id), self.line.get(execution_id)
+        if held is None or waiting is None:
+            return None if held is None or held.pause is None else "the time of its next attempt"
+        if self.active(held.job_id) - waiting.counted >= waiting.max_concurrent:
+            return f"its job's limit, {waiting.max_concurrent} at once"
+        kind, name = self._hindrance(waiting, held) or ("", "")
+        if kind == "group":
+            return f"its group {name}, {self._groups.get(name, 1)} at once"
+        if kind == "turn":
+            return "its turn, as slots of the past run one after another"
+        if kind == "stop":
+            return "the end of its suspension"
+        if len(self.running) - len(self._leaving) >= max_running:
+            return f"room in the fleet, {max_running} at once"
         return None
 
     def superseded(self, job_id: str) -> str | None:

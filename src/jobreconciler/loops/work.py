@@ -521,6 +521,10 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def waits_for(self, execution_id: str) -> str | None:
+        """What keeps it from starting; for any thread."""
+        return self._flight.waits_for(execution_id, self._max_running)
+
     def counts(self) -> Mapping[str, int]:
         return {"running": len(self._flight.running), "queued": len(self._flight.line)}
 
