@@ -114,6 +114,21 @@ class TestDaemon:
 
 
 class TestStatus:
+    @pytest.mark.parametrize("path", ["jobs", "status"])
+    def test_sorted_by_next_the_job_that_runs_next_comes_first(
+        self, client: Client, daemon: Daemon, store: SqlStore, path: str
+    ) -> None:
+        declare(store, config("a"), config("b"), config("c"))
+        daemon.slots = {"b": NOW + timedelta(hours=2), "c": NOW + timedelta(hours=1)}
+        found, query = [], "?sort=next&limit=2"
+        while query:
+            page = client.get(f"/api/v1/{path}{query}").json()
+            page = page.get("state", page)
+            found += [job["jobId"] for job in page["jobs"]]
+            cursor = page.get("nextCursor") or page.get("page", {}).get("nextCursor")
+            query = f"?sort=next&limit=2&cursor={cursor}" if cursor else ""
+        assert found == ["c", "b", "a"]
+
     def test_an_empty_fleet_is_a_valid_tree(self, client: Client) -> None:
         tree = client.get("/api/v1/status").json()
         TREE.validate(tree)

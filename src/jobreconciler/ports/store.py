@@ -109,7 +109,11 @@ class Store(Protocol):
     def config_versions(self, digests: Collection[str]) -> dict[str, dict[str, Any]]:
         """What executions were pinned to, by digest."""
 
-    def jobs(self, query: JobQuery) -> Page[StoredJob]: ...
+    def jobs(
+        self, query: JobQuery, next_slots: Mapping[str, datetime] | None = None
+    ) -> Page[StoredJob]:
+        """`next_slots` are what sort `next` goes by."""
+
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]: ...
     def stats(self, job_ids: Collection[str] | None = None) -> list[JobStats]:
         """Figures of these live jobs, None: of all."""

@@ -110,8 +110,10 @@ class SqlStore:
     def config_versions(self, digests: Collection[str]) -> dict[str, dict[str, Any]]:
         return self._read(reads.config_versions, digests)
 
-    def jobs(self, query: JobQuery) -> Page[StoredJob]:
-        return self._read(jobs.jobs, query, self._clock.now())
+    def jobs(
+        self, query: JobQuery, next_slots: Mapping[str, datetime] | None = None
+    ) -> Page[StoredJob]:
+        return self._read(jobs.jobs, query, self._clock.now(), next_slots)
 
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)

@@ -67,7 +67,7 @@ class Backfill(BaseModel):
 @router.get("/api/v1/jobs")
 def jobs(request: Request, served: Served, query: Jobs, _: Reader) -> Response:
     """Declared jobs, filtered and sorted."""
-    page = served.service.store.jobs(query)
+    page = served.service.store.jobs(query, served.service.all_next_slots())
     return json_answer(request, job_views(served.service, page))
 
 
