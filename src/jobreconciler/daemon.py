@@ -50,6 +50,7 @@ from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.ports import Backfilled, Received
 from jobreconciler.settings import Settings
+from jobreconciler.source.checks import check_parameters
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
 from jobreconciler.web.late import Application, LateApplication
@@ -107,7 +108,11 @@ class Daemon:
         self.worker.tree_revision = self.reconciler.tree_revision
         self.tree_sweeps = TreesLoop(self.trees, self.store, self.reconciler.tree_revisions)
         self.triggers = Triggers(
-            self.store, self.worker, self.clock, self.job_types, self.executor.secret
+            self.store,
+            self.worker,
+            self.clock,
+            partial(check_parameters, self.job_types),
+            self.executor.secret,
         )
         self.notifying = NotifyLoop(
             self.store,
@@ -164,6 +169,9 @@ class Daemon:
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         slots = self.scheduler.next_slots()
         return {job_id: slots[job_id] for job_id in job_ids if job_id in slots}
+
+    def waits_for(self, execution_id: str) -> str | None:
+        return self.worker.waits_for(execution_id)
 
     def all_next_slots(self) -> Mapping[str, datetime]:
         return self.scheduler.next_slots()

@@ -25,6 +25,7 @@ def execution(status: str = "succeeded", **more: Any) -> dict[str, Any]:
             "reason": None,
             "deliveryId": None,
             "upstream": [],
+            "parameters": {},
         },
         "retryOf": None,
         "missed": None,
@@ -33,6 +34,7 @@ def execution(status: str = "succeeded", **more: Any) -> dict[str, Any]:
         "configDigest": "d" * 64,
         "queuedAt": "2025-06-01T11:50:00Z",
         "notBefore": None,
+        "waitsFor": None,
         "startedAt": "2025-06-01T11:50:01Z",
         "finishedAt": "2025-06-01T11:52:13Z",
         "exitCode": 0,
@@ -130,6 +132,10 @@ def test_the_widest_execution_fits_eighty_columns() -> None:
         (execution("failed", exitCode=1, error="no such table"), "no such table"),
         (execution("failed", exitCode=1, attempts=[{}, {}, {}]), "exit code 1 · 3 attempts"),
         (
+            execution("queued", waitsFor="its group db, 1 at once"),
+            "waits for its group db, 1 at once",
+        ),
+        (
             execution("running", progress={"done": 1200, "total": 5000}),
             "1,200 of 5,000 items",
         ),
@@ -155,6 +161,12 @@ def test_a_manual_run_names_who_started_it_and_why() -> None:
     manual = execution()
     manual["trigger"] |= {"type": "manual", "actor": "ada (operator)", "reason": "late data"}
     assert tables.why(manual) == "by ada (operator): late data"
+
+
+def test_parameters_that_a_trigger_set_are_named_and_long_ones_cut() -> None:
+    hook = execution()
+    hook["trigger"]["parameters"] = {"limits.batchSize": 5, "text": "x" * 5000}
+    assert tables.why(hook) == f'with limits.batchSize=5, text="{"x" * 38}…'
 
 
 @pytest.mark.parametrize(

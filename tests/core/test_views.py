@@ -28,6 +28,7 @@ EXECUTION_KEYS = {
     "notBefore",
     "startedAt",
     "finishedAt",
+    "waitsFor",
     "exitCode",
     "signal",
     "error",
@@ -59,7 +60,7 @@ def test_an_execution_shows_every_key_also_where_it_has_no_value() -> None:
     assert body["missed"] is None
     assert body["attempts"] == []
     assert sorted(body["trigger"]) == sorted(
-        ["type", "slot", "actor", "reason", "deliveryId", "upstream"]
+        ["type", "slot", "actor", "reason", "deliveryId", "upstream", "parameters"]
     )
 
 
@@ -81,9 +82,10 @@ def test_missed_slots_are_one_row_with_their_first_last_and_number() -> None:
     }
 
 
-def test_parameters_of_a_trigger_are_not_shown() -> None:
-    triggered = execution(trigger=Trigger("manual", actor="ada", parameters={"key": "value"}))
-    assert "value" not in json.dumps(views.execution_json(triggered))
+def test_parameters_of_a_trigger_are_shown_as_they_were_set() -> None:
+    given = {"limits.batchSize": 5, "argv": ["a", "b"]}
+    triggered = execution(trigger=Trigger("manual", actor="ada", parameters=given))
+    assert views.execution_json(triggered)["trigger"]["parameters"] == given
 
 
 def test_a_job_shows_its_conditions_its_last_execution_and_its_next_slot() -> None:

@@ -87,6 +87,7 @@ def test_a_pause_refuses_what_is_not_overridden_and_ends_by_itself(running: Runn
     assert (status, made["scope"]) == (201, "fleet")
     status, problem = trigger(running, "byhand")
     assert (status, problem["reason"]) == (409, "Suspended")
+    assert "`jobreconciler trigger byhand --override`" in problem["hint"]
     status, execution = trigger(running, "byhand", override=True, reason="now")
     assert status == 202
     assert execution["trigger"]["reason"].startswith("now; in spite of: the fleet is paused")

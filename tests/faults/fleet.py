@@ -69,8 +69,9 @@ JOBS = {
 SCHEDULED = [name for name, job in JOBS.items() if job.schedule]
 
 
-def text_of(name: str, marks: Path, *, on: bool, priority: int) -> str:
+def text_of(name: str, marks: Path, *, on: bool, priority: int, upstream: str = "tick") -> str:
     job = JOBS[name]
+    more = job.more.replace("tick", upstream)
     schedule = f"  schedule: {{{job.schedule}, isEnabled: {str(on).lower()}}}\n"
     return f"""\
 meta:
@@ -78,7 +79,7 @@ meta:
 payload:
   jobType: command
   priority: {priority}
-{schedule if job.schedule else ""}{job.more}  limits: {{{job.limits}}}
+{schedule if job.schedule else ""}{more}  limits: {{{job.limits}}}
   retry: {job.retry}
   parameters:
     shell: |
@@ -103,6 +104,13 @@ class Fleet:
             for name in names
         }
         return self.daemon.repo.write(files).commit(f"version {self._commits}")
+
+    def follow(self, upstream: str) -> None:
+        """Let `after` wait for these, in the place of whatever it waited for."""
+        self._commits += 1
+        priority = 40 + self._commits % 20
+        text = text_of("after", self.daemon.path, on=True, priority=priority, upstream=upstream)
+        self.daemon.repo.write({"jobs.d/after.yaml": text}).commit(f"after {upstream}")
 
     def start(self, *, ready: bool = True) -> None:
         self.daemon.start("--max-running", "60", ready=ready)

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -37,8 +38,16 @@ COMMITS = (
     "miss_queued",
     "cancel_queued",
     "set_source",
+    "unclaim_all",
+    "settle_dependency",
+    "suspend",
+    "lift",
+    "approve",
 )
-"""By the method of the store that makes them."""
+"""By the method of the store that makes them. What tells people of anything is left out: nobody is
+to be told of these jobs."""
+ONCE = ("unclaim_all", "settle_dependency")
+"""Passed once a start, if at all."""
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
 ALL = (*(f"{when} {commit}" for commit in COMMITS for when in ("before", "after")), *HAND_OVERS)
 SHORT = (
@@ -52,9 +61,9 @@ SHORT = (
     "after retry_later",
     "after release_dependent",
 )
-PLAN = [(name, count) for count in range(1, ROUNDS + 1) for name in ALL] or [
-    (name, 1) for name in SHORT
-]
+PLAN = [
+    (name, 1 if name.endswith(ONCE) else count) for count in range(1, ROUNDS + 1) for name in ALL
+] or [(name, 1) for name in SHORT]
 assert set(SHORT) <= set(ALL)
 
 
@@ -84,21 +93,13 @@ def test_a_kill_at_any_boundary_loses_and_repeats_nothing(daemon: KilledAt) -> N
     keys = 0
     try:
         for name, count in PLAN:
-            if "apply" in name or "source" in name or "observed" in name:
-                fleet.commit("none")
-            if "source" in name:
-                daemon.repo.path.rename(daemon.path / "away")
+            prepare(fleet, name)
             daemon.boundary = (name, count)
             fleet.start(ready=False)
             if "release_once" in name:
                 keys += 1
-                ask_until_it_dies(daemon, f"key-{keys}")
-            elif name.endswith(" release"):
-                ask_until_it_dies(daemon, None)
-            assert daemon.process is not None
-            until(lambda: daemon.process and daemon.process.poll() is not None, f"{name}: the end")
-            assert daemon.process.returncode == -9, daemon.said()[-3000:]
-            daemon.process = None
+            ask_until_it_dies(daemon, name, f"key-{keys}")
+            died(daemon, name)
             if "source" in name:
                 (daemon.path / "away").rename(daemon.repo.path)
         daemon.boundary = None
@@ -113,6 +114,30 @@ def test_a_kill_at_any_boundary_loses_and_repeats_nothing(daemon: KilledAt) -> N
             daemon.kill()
 
 
+def prepare(fleet: Fleet, name: str) -> None:
+    """What has to be so for a daemon that starts now to come to this boundary."""
+    daemon = fleet.daemon
+    assert isinstance(daemon, KilledAt)
+    if "apply" in name or "source" in name or "observed" in name:
+        fleet.commit("none")
+    if "source" in name:
+        daemon.repo.path.rename(daemon.path / "away")
+    if name == "before settle_dependency":
+        now = (daemon.repo.path / "jobs.d/after.yaml").read_text()
+        fleet.follow("every" if "jobs: [tick]" in now else "tick")
+    if name == "before unclaim_all":
+        daemon.boundary = (boundaries.BEFORE_LAUNCH, 1)
+        fleet.start(ready=False)
+        died(daemon, f"{boundaries.BEFORE_LAUNCH}, for {name}")
+
+
+def died(daemon: KilledAt, name: str) -> None:
+    until(lambda: daemon.process and daemon.process.poll() is not None, f"{name}: the end")
+    assert daemon.process is not None
+    assert daemon.process.returncode == -9, daemon.said()[-3000:]
+    daemon.process = None
+
+
 def ask(daemon: Running, key: str | None) -> str | None:
     """The execution that a request for `tick` released."""
     with suppress(OSError, ValueError):
@@ -123,10 +148,31 @@ def ask(daemon: Running, key: str | None) -> str | None:
     return None
 
 
-def ask_until_it_dies(daemon: Running, key: str | None) -> None:
+def ask_until_it_dies(daemon: Running, name: str, key: str) -> None:
+    """For what this boundary takes; not at all where a daemon comes to it by itself."""
     assert daemon.process is not None
-    while daemon.process.poll() is None:
-        ask(daemon, key)
+    asked = name.partition(" ")[2]
+    requests: dict[str, Callable[[], object]] = {
+        "release": lambda: ask(daemon, None),
+        "release_once": lambda: ask(daemon, key),
+        "suspend": lambda: stop_and_go(daemon),
+        "lift": lambda: stop_and_go(daemon),
+        "approve": lambda: approve(daemon),
+    }
+    while asked in requests and daemon.process.poll() is None:
+        requests[asked]()
+
+
+def stop_and_go(daemon: Running) -> None:
+    """One job's slots become skipped ones for a moment."""
+    for verb in ("suspend", "resume"):
+        with suppress(OSError, ValueError):
+            daemon.post(f"/api/v1/jobs/none/{verb}", {"reason": "for the test"})
+
+
+def approve(daemon: Running) -> None:
+    with suppress(OSError, ValueError):
+        daemon.post("/api/v1/prune-approvals", {"revision": daemon.repo.git("rev-parse", "HEAD")})
 
 
 def ask_again(fleet: Fleet, keys: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from e2e.running import Running, until
 from loops.world import World, job_file
 
 Fault = Callable[[World], None]
@@ -241,3 +245,46 @@ def test_a_remote_is_mirrored_and_followed_through_a_forced_push(tmp_path: Path)
         assert world.jobs() == {"a": 3}
     finally:
         world.close()
+
+
+class SlowGit(Running):
+    """A daemon whose git does not come back before it is let go."""
+
+    slow = False
+
+    @property
+    def let_go(self) -> Path:
+        return self.path / "let-go"
+
+    def environment(self) -> dict[str, str]:
+        found = super().environment()
+        if self.slow:
+            git = self.path / "bin" / "git"
+            git.parent.mkdir(exist_ok=True)
+            wait = f"while [ ! -e {self.let_go} ]; do sleep 0.1; done"
+            git.write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which("git")} "$@"\n')
+            git.chmod(0o755)
+            found["PATH"] = f"{git.parent}{os.pathsep}{found['PATH']}"
+        return found
+
+
+def test_a_daemon_whose_git_is_slow_starts_with_what_it_has_and_catches_up(tmp_path: Path) -> None:
+    daemon = SlowGit(tmp_path)
+    try:
+        daemon.repo.write({"jobs.d/a.yaml": job_file("a", cron="* * * * * *")}).commit("a")
+        daemon.start()
+        until(lambda: daemon.executions("a"), "a first run")
+        daemon.kill()
+        daemon.repo.write({"jobs.d/b.yaml": job_file("b")}).commit("b")
+        daemon.slow = True
+        daemon.start()
+        assert not daemon.let_go.exists()
+        [line] = [line for line in daemon.said().splitlines() if "starting_from_the_store" in line]
+        assert json.loads(line)["reason"] == "the source did not answer in time"
+        started = len(daemon.executions("a"))
+        until(lambda: len(daemon.executions("a")) > started + 1, "slots to run without git")
+        assert daemon.generation("b") is None
+        daemon.let_go.touch()
+        until(lambda: daemon.generation("b"), "the new commit to be applied")
+    finally:
+        daemon.close()

@@ -6,8 +6,9 @@ Processes are stood in for where a test is about time: what they do has tests wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -177,3 +178,15 @@ async def working(
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(shift.store.close)
+
+
+@contextmanager
+def nothing_becomes(status: str, state: Path) -> Iterator[None]:
+    """The store refuses that one change of executions, and takes every other."""
+    with closing(sqlite3.connect(next(state.glob("*.db")), isolation_level=None)) as database:
+        database.execute(
+            "CREATE TRIGGER refused BEFORE UPDATE ON job_executions "
+            f"WHEN new.status = '{status}' BEGIN SELECT raise(ABORT, 'not now'); END"
+        )
+        yield
+        database.execute("DROP TRIGGER refused")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,22 +15,7 @@ from jobreconciler.model.execution import Launch, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.ports import Started
 
-from .shift import MovableClock, Processes, Shift, working
-
-
-@contextmanager
-def nothing_can_be_cancelled(state: Path) -> Iterator[None]:
-    """The store refuses that one change, and takes every other."""
-    database = sqlite3.connect(next(state.glob("*.db")))
-    database.execute(
-        "CREATE TRIGGER no_cancel BEFORE UPDATE ON job_executions WHEN new.status = 'cancelled' "
-        "BEGIN SELECT raise(ABORT, 'not now'); END"
-    )
-    database.commit()
-    yield
-    database.execute("DROP TRIGGER no_cancel")
-    database.commit()
-    database.close()
+from .shift import MovableClock, Processes, Shift, nothing_becomes, working
 
 
 def minute(shift: Shift, clock: MovableClock) -> None:
@@ -57,7 +42,7 @@ def test_a_run_whose_place_cannot_be_taken_hinders_none_that_is_due_with_it(
                 await shift.eventually(lambda n=count: len(shift.history("always")) == n)
             shift.declare("beside", "* * * * *")
             await shift.scheduler.load(["beside"])
-            with nothing_can_be_cancelled(tmp_path):
+            with nothing_becomes("cancelled", tmp_path):
                 minute(shift, clock)
                 await shift.eventually(lambda: shift.history("beside"))
                 [beside] = shift.history("beside")
@@ -222,3 +207,39 @@ def test_a_claimed_run_that_nobody_began_starts_only_if_it_still_may(
             return [first.status]
 
     assert asyncio.run(main()) == became
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["at once", "once the store is back"])
+def test_a_slot_that_waited_too_long_is_missed_and_told_of_in_one_write(
+    tmp_path: Path, away: bool
+) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+    channel = {"type": "webhook", "url": {"env": "OPS"}}
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            shift.store.tell = None  # type: ignore[assignment,method-assign]
+            shift.declare(
+                "often",
+                "* * * * *",
+                schedule={"startingDeadlineSeconds": 90},
+                limits={"overlap": "queue"},
+                notifications={"onMissed": ["ops"], "channels": {"ops": channel}},
+            )
+            await shift.scheduler.load()
+            for count in (1, 2):
+                minute(shift, clock)
+                await shift.eventually(lambda n=count: len(shift.history("often")) == n)
+            clock.pass_(minutes=2)
+            with nothing_becomes("missed", tmp_path) if away else nullcontext():
+                processes.end(*processes.running)
+                if away:
+                    await shift.eventually(lambda: shift.worker.trouble)
+                    assert statuses(shift, "often")[1] == "queued"
+            await shift.eventually(lambda: statuses(shift, "often")[1] == "missed")
+            [channel_id] = shift.store.due_channels()
+            notice = shift.store.next_notice(channel_id, clock.now())
+            assert notice is not None and notice.event == "missed"
+
+    asyncio.run(main())

@@ -58,6 +58,29 @@ def test_a_retry_keeps_its_place_whatever_comes_meanwhile(
     assert second == "skipped" if overlap == "skip" else second in ("queued", "running")
 
 
+def test_a_run_that_a_newer_one_replaces_says_so_unless_somebody_cancelled_it(
+    tmp_path: Path,
+) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> list[str | None]:
+        async with working(tmp_path, clock, processes) as shift:
+            often(shift, "replace")
+            await shift.scheduler.load()
+            for count in (1, 2):
+                clock.pass_(minutes=1)
+                shift.look()
+                await shift.eventually(lambda n=count: len(processes.begun) == n)
+            [second] = processes.running
+            assert await shift.worker.cancel(second, "cancelled by ada")
+            await shift.worker.cancel(second, "replaced by a newer run")
+            await shift.eventually(lambda: statuses(shift) == ["cancelled", "cancelled"])
+            return [each.error for each in shift.history("often")]
+
+    assert asyncio.run(main()) == ["replaced by a newer run", "cancelled by ada"]
+
+
 def test_what_may_not_overlap_does_not_after_a_restart_either(tmp_path: Path) -> None:
     clock = MovableClock()
     processes = Processes(clock, at_once=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from jobreconciler.errors import Invalid, JobReconcilerError, Stalled
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.loops.triggers import Triggers
 from jobreconciler.model.execution import Execution, Trigger
+from jobreconciler.source.checks import check_parameters
 
 from .shift import MovableClock, Processes, Shift, working
 
@@ -19,7 +21,8 @@ OVERRIDE = Trigger("manual", actor="ada", reason="now", override=True)
 
 
 async def ask(shift: Shift, trigger: Trigger, **how: bool) -> Execution:
-    triggers = Triggers(shift.store, shift.worker, shift.clock, load_job_types(), str)
+    checked = partial(check_parameters, load_job_types())
+    triggers = Triggers(shift.store, shift.worker, shift.clock, checked, str)
     pinned = await triggers.startable("nightly")
     return await triggers.release_keyed(pinned, trigger, "key-1", **how)
 

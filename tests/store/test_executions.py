@@ -334,6 +334,22 @@ def test_skipped_and_missed_rows_are_never_a_jobs_last_execution(store: SqlStore
     assert read.missed == missed(3, 4)
 
 
+def test_nor_is_one_that_was_missed_while_it_waited(store: SqlStore) -> None:
+    ran(store, "a")
+    release(store, execution("b", slot=slot(1), queued_at=after(minutes=1)))
+    release(store, execution("b2", status="skipped", queued_at=after(minutes=2)))
+    assert store.latest_executions(["nightly"])["nightly"].id == "b"
+    assert store.miss_queued("b", after(minutes=9), missed(1, 1)).result()
+    assert store.latest_executions(["nightly"])["nightly"].id == "a"
+    release(store, execution("c", slot=slot(2), queued_at=after(minutes=3)))
+    release(store, execution("d", queued_at=after(minutes=4)))
+    assert store.miss_queued("c", after(minutes=9), missed(2, 2)).result()
+    assert store.latest_executions(["nightly"])["nightly"].id == "d", "which came after it"
+    release(store, execution("e", "other", slot=slot(1)))
+    assert store.miss_queued("e", after(minutes=9), missed(1, 1)).result()
+    assert store.latest_executions(["other"]) == {}, "none of it ran yet"
+
+
 def test_what_is_unfinished_is_handed_to_the_next_daemon_oldest_first(store: SqlStore) -> None:
     release(store, execution("b", queued_at=after(minutes=2)))
     release(store, execution("a", "other", queued_at=after(minutes=1)))

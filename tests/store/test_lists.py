@@ -98,6 +98,25 @@ def test_orders_hold_across_pages(store: SqlStore, sort: str, expected: list[str
     assert found == expected
 
 
+def test_the_job_that_runs_next_comes_first_also_across_pages(store: SqlStore) -> None:
+    slots = {"b1": after(hours=2), "hand": after(hours=1), "b-a": after(hours=2)}
+    found, cursor = [], None
+    while True:
+        page = store.jobs(JobQuery(sort="next", limit=1, cursor=cursor), slots)
+        found += [job.job_id for job in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == ["hand", "b-a", "b1", "after", "hook"]
+    assert [
+        job.job_id for job in store.jobs(JobQuery(sort="next", trigger="schedule"), slots).items
+    ] == [
+        "b-a",
+        "b1",
+    ]
+    assert store.jobs(JobQuery(sort="next", owner="nobody"), slots).items == ()
+
+
 UNKNOWN = [
     ("a state", {"state": "happy"}, "disabled"),
     ("a trigger", {"trigger": "moon"}, "webhook"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_missed_slots_are_told_with_the_row_that_records_them(store: SqlStore) -
     told = of_missed(made, CONFIG)
     assert store.release(made, CONFIG, told=told).result()
     assert events(store) == ["missed"]
+
+
+def test_a_slot_that_waited_too_long_is_told_of_with_its_miss_and_once(store: SqlStore) -> None:
+    add(store, desired())
+    missed = Missed(NOW, NOW, 1, "deadline_exceeded")
+    made = execution("m1", slot=NOW)
+    assert store.release(made, CONFIG).result()
+    told = of_missed(replace(made, status="missed", missed=missed), CONFIG)
+    assert store.miss_queued("m1", NOW, missed, told=told).result()
+    assert events(store) == ["missed"]
+    assert not store.miss_queued("m1", after(days=2), missed, told=told).result()
+    assert events(store, after(days=2)) == []
 
 
 def test_a_state_is_told_anew_after_it_was_over(store: SqlStore) -> None:

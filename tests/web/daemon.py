@@ -84,6 +84,7 @@ class Daemon:
         self.job_types: JobTypes = load_job_types()
         self.slots: dict[str, datetime] = {}
         self.readiness = (True, "ready")
+        self.waiting: dict[str, str] = {}
         self.triggered = 0
         self.hindrance: Exception | None = None
         self.before_trigger: Callable[[], Awaitable[None]] | None = None
@@ -94,6 +95,9 @@ class Daemon:
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         return {job_id: self.slots[job_id] for job_id in job_ids if job_id in self.slots}
+
+    def waits_for(self, execution_id: str) -> str | None:
+        return self.waiting.get(execution_id)
 
     def all_next_slots(self) -> Mapping[str, datetime]:
         return self.slots

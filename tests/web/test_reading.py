@@ -114,6 +114,21 @@ class TestDaemon:
 
 
 class TestStatus:
+    @pytest.mark.parametrize("path", ["jobs", "status"])
+    def test_sorted_by_next_the_job_that_runs_next_comes_first(
+        self, client: Client, daemon: Daemon, store: SqlStore, path: str
+    ) -> None:
+        declare(store, config("a"), config("b"), config("c"))
+        daemon.slots = {"b": NOW + timedelta(hours=2), "c": NOW + timedelta(hours=1)}
+        found, query = [], "?sort=next&limit=2"
+        while query:
+            page = client.get(f"/api/v1/{path}{query}").json()
+            page = page.get("state", page)
+            found += [job["jobId"] for job in page["jobs"]]
+            cursor = page.get("nextCursor") or page.get("page", {}).get("nextCursor")
+            query = f"?sort=next&limit=2&cursor={cursor}" if cursor else ""
+        assert found == ["c", "b", "a"]
+
     def test_an_empty_fleet_is_a_valid_tree(self, client: Client) -> None:
         tree = client.get("/api/v1/status").json()
         TREE.validate(tree)
@@ -292,6 +307,21 @@ class TestHistory:
         execution = client.get(f"/api/v1/executions/{started}").json()
         assert execution["progress"] == {"done": 7, "total": 10}
         assert execution["metrics"] == {"rows": 70}
+        for path in ("executions", "jobs/a/executions"):
+            assert client.get(f"/api/v1/{path}").json()["executions"] == [execution]
+        assert client.get("/api/v1/jobs/a").json()["lastExecution"] == execution
+
+    def test_a_waiting_execution_says_what_for(
+        self, client: Client, daemon: Daemon, store: SqlStore
+    ) -> None:
+        declare(store, config("a"))
+        made = queued("a", 1)
+        store.release(made, config("a")).result(timeout=60)
+        daemon.waiting[made.id] = "its group db, 1 at once"
+        execution = client.get(f"/api/v1/executions/{made.id}").json()
+        assert execution["waitsFor"] == "its group db, 1 at once"
+        assert client.get("/api/v1/jobs/a/executions").json()["executions"] == [execution]
+        assert client.get("/api/v1/jobs/a").json()["lastExecution"] == execution
 
     def test_figures_json_has_no_word_for_become_null(
         self, client: Client, daemon: Daemon, store: SqlStore

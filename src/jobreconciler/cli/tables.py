@@ -5,6 +5,7 @@ The same functions draw what a daemon answered and what was read from the store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,10 @@ from jobreconciler.cli.words import clean, count, fit, instant, span
 
 Json = Mapping[str, Any]
 SHORT = 12
-UNCOMMITTED_SHOWN = 5
 """Characters of a revision that are shown; git takes them back."""
+UNCOMMITTED_SHOWN = 5
+LONGEST_VALUE = 40
+"""Characters of a parameter's value that are shown."""
 
 
 # ---------------------------------------------------------------------------------- executions
@@ -86,13 +89,25 @@ def why(execution: Json) -> str:
         parts.append(f"exit code {execution['exitCode']}")
     if len(execution["attempts"]) > 1:
         parts.append(f"{len(execution['attempts'])} attempts")
+    if execution["waitsFor"]:
+        parts.append(f"waits for {execution['waitsFor']}")
     progress = execution["progress"]
     if progress and execution["status"] in {"running", "queued"}:
         parts.append(f"{progress['done']:,} of {progress['total']:,} items")
+    if execution["trigger"]["parameters"]:
+        parts.append(f"with {_set(execution['trigger']['parameters'])}")
     if execution["trigger"]["actor"] and execution["trigger"]["type"] == "manual":
         reason = execution["trigger"]["reason"]
         parts.append(f"by {execution['trigger']['actor']}" + (f": {reason}" if reason else ""))
     return " · ".join(parts)
+
+
+def _set(parameters: Json) -> str:
+    """What a trigger set, long values cut short: those of a webhook can be anything."""
+    return ", ".join(
+        f"{name}={fit(json.dumps(value, ensure_ascii=False), LONGEST_VALUE)}"
+        for name, value in parameters.items()
+    )
 
 
 def execution_text(execution: Json, page: Page) -> str:

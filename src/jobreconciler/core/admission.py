@@ -102,6 +102,9 @@ class WaitingLine:
     def items(self) -> Iterator[Waiting]:
         return iter(tuple(self._present.values()))
 
+    def get(self, execution_id: str) -> Waiting | None:
+        return self._present.get(execution_id)
+
     def add(self, waiting: Waiting) -> None:
         self._present[waiting.execution_id] = waiting
         self._by_job[waiting.job_id] = self.of_job(waiting.job_id) + 1

@@ -47,6 +47,8 @@ def _reason(trigger: Trigger) -> str | None:
 
 
 def trigger_json(trigger: Trigger) -> Json:
+    """`parameters` are those the trigger set, under the names that the job's file allows; secrets
+    stand in none, only references to them."""
     return {
         "type": trigger.type,
         "slot": instant_or_none(trigger.slot),
@@ -54,6 +56,7 @@ def trigger_json(trigger: Trigger) -> Json:
         "reason": _reason(trigger),
         "deliveryId": trigger.delivery_id,
         "upstream": list(trigger.upstream),
+        "parameters": trigger.parameters,
     }
 
 
@@ -77,8 +80,11 @@ def missed_json(missed: Missed) -> Json:
     }
 
 
-def execution_json(execution: Execution, live: Live | None = None) -> Json:
-    """One execution. `live` replaces progress and metrics of an attempt that is running now."""
+def execution_json(
+    execution: Execution, live: Live | None = None, waits_for: str | None = None
+) -> Json:
+    """One execution. `live` replaces progress and metrics of an attempt that is running now;
+    `waits_for` is what a daemon knows to keep it from starting."""
     progress, metrics = execution.progress, execution.metrics
     if live is not None:
         progress = live.progress or progress
@@ -95,6 +101,7 @@ def execution_json(execution: Execution, live: Live | None = None) -> Json:
         "configDigest": execution.config_digest,
         "queuedAt": instant(execution.queued_at),
         "notBefore": instant_or_none(execution.not_before),
+        "waitsFor": waits_for,
         "startedAt": instant_or_none(execution.started_at),
         "finishedAt": instant_or_none(execution.finished_at),
         "exitCode": execution.exit_code,
@@ -228,8 +235,10 @@ def page_json(name: str, page: Page[T], item: Callable[[T], Json]) -> Json:
     return {name: [item(each) for each in page.items], "nextCursor": page.next_cursor}
 
 
-def executions_json(page: Page[Execution]) -> Json:
-    return page_json("executions", page, execution_json)
+def executions_json(
+    page: Page[Execution], view: Callable[[Execution], Json] = execution_json
+) -> Json:
+    return page_json("executions", page, view)
 
 
 def changes_json(page: Page[ChangelogRow]) -> Json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -111,6 +112,17 @@ class Attempts:
         self.trouble = f"runs wait for the store: {error}"
         self._flight.rest(held)
         self.rest(held, self._clock.now() + timedelta(seconds=CLAIM_AGAIN_SECONDS))
+
+    async def settle_unstarted(self, held: Held, written: Future[bool]) -> bool:
+        """What becomes of one that was taken and may not start. Where the store cannot take it,
+        it is back in the line soon. False: then, or it was no longer queued."""
+        try:
+            done = await asyncio.wrap_future(written)
+        except JobReconcilerError as error:
+            self._not_claimed(held, error)
+            return False
+        self.forget(held.execution.id)
+        return done
 
     async def launch_all(self, begun: Sequence[Held]) -> None:
         """Start the processes of attempts that were claimed in the store."""
@@ -218,6 +230,9 @@ class Attempts:
                 policy = RetryPolicy.of(held.config)
                 now = self._clock.now()
                 again = retry_at(policy, outcome, finished.attempt, now, finished.execution_id)
+            if again is not None and held.no_more is not None:
+                again = None
+                outcome = replace(outcome, error=_not_again(outcome, held.no_more))
         return _Judged(finished, held, outcome, again)
 
     async def _retry_later(self, judged: _Judged) -> bool:
@@ -291,6 +306,12 @@ def _occurrence(judged: _Judged) -> Occurrence | None:
     return notices.of_outcome(
         held.execution, held.config, judged.outcome, judged.finished.attempt, held.started_at
     )
+
+
+def _not_again(outcome: Outcome, no_more: str) -> str:
+    """An outcome's error where only `no_more` keeps its execution from another attempt."""
+    said = f"not tried again: {no_more}"
+    return said if outcome.error is None else f"{outcome.error}; {said}"
 
 
 def _say(held: Held, outcome: Outcome, again: datetime | None, logger: Any = log) -> None:

@@ -18,7 +18,8 @@ class Held:
     """One execution, the config it is pinned to, and how far it has got.
 
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
-    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another.
+    `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
+    `no_more` is why no attempt of it may begin any more.
     """
 
     execution: Execution
@@ -30,6 +31,7 @@ class Held:
     stopped_for: str | None = None
     live: dict[str, Any] | None = None
     group: str | None = None
+    no_more: str | None = None
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -83,12 +85,12 @@ class InFlight:
         """The first of them that a newer run may take the place of: no slot that runs in turn."""
         return next((id_ for id_ in execution_ids if not self._known[id_].in_turn), None)
 
-    def not_started(self) -> list[Held]:
-        """Those that wait, or pause between two attempts."""
-        return [held for id_, held in self._known.items() if id_ not in self.running]
+    def all(self) -> list[Held]:
+        return list(self._known.values())
 
-    def renew(self, held: Held, live: dict[str, Any]) -> None:
-        """Its job's config is another now: what it runs is pinned, how it waits is not."""
+    def renew(self, held: Held, live: dict[str, Any] | None) -> None:
+        """Its job's config is another now (None: the one it is pinned to): what it runs is pinned,
+        how it waits is not."""
         held.live = live
         waiting = self.line.discard(held.execution.id)
         if waiting is not None:
@@ -100,14 +102,37 @@ class InFlight:
         self.line.unpark("", "stop")
 
     def _hindered(self, waiting: Waiting) -> Hindrance | None:
+        return self._hindrance(waiting, self._known[waiting.execution_id])
+
+    def _hindrance(self, waiting: Waiting, held: Held) -> Hindrance | None:
         group = waiting.group
         if group is not None and self._is_full(group):
             return "group", group
-        held = self._known[waiting.execution_id]
         if held.in_turn and self._turn.get(held.job_id, waiting.execution_id) != held.execution.id:
             return "turn", held.job_id
         if self._stopped(held):
             return "stop", ""
+        return None
+
+    def waits_for(self, execution_id: str, max_running: int) -> str | None:
+        """What keeps one from starting, in words; None where nothing does, or it does not wait.
+
+        Reads and changes nothing, so that other threads may ask: they may get what just was.
+        """
+        held, waiting = self._known.get(execution_id), self.line.get(execution_id)
+        if held is None or waiting is None:
+            return None if held is None or held.pause is None else "the time of its next attempt"
+        if self.active(held.job_id) - waiting.counted >= waiting.max_concurrent:
+            return f"its job's limit, {waiting.max_concurrent} at once"
+        kind, name = self._hindrance(waiting, held) or ("", "")
+        if kind == "group":
+            return f"its group {name}, {self._groups.get(name, 1)} at once"
+        if kind == "turn":
+            return "its turn, as slots of the past run one after another"
+        if kind == "stop":
+            return "the end of its suspension"
+        if len(self.running) - len(self._leaving) >= max_running:
+            return f"room in the fleet, {max_running} at once"
         return None
 
     def superseded(self, job_id: str) -> str | None:

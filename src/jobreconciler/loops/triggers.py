@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from jobreconciler.core import cron
 from jobreconciler.core.overrides import allowed_of, chosen, merged, picked
@@ -23,7 +22,7 @@ from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused,
 from jobreconciler.loops.work import Worker
 from jobreconciler.model.execution import RAN_STATUSES, Execution, Trigger
 from jobreconciler.model.job import PinnedJob
-from jobreconciler.ports import Backfilled, Clock, Delivery, JobTypes, Received, Store
+from jobreconciler.ports import Backfilled, Clock, Delivery, Received, Store
 
 log = structlog.get_logger("jobreconciler.triggers")
 
@@ -36,17 +35,25 @@ _TICK = timedelta(microseconds=1)
 Resolve = Callable[[Mapping[str, Any]], str]
 """A secret reference's value. Raises Invalid, never with the value in it."""
 
+CheckParameters = Callable[[str, Mapping[str, Any]], None]
+"""Whether the job type of that name takes these parameters. Raises Invalid, NotFound."""
+
 
 class Triggers:
     """Used on the event loop. Raises NotFound, Invalid, Stalled (as it is, it cannot), Refused."""
 
     def __init__(
-        self, store: Store, worker: Worker, clock: Clock, job_types: JobTypes, resolve: Resolve
+        self,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        check_parameters: CheckParameters,
+        resolve: Resolve,
     ) -> None:
         self._store = store
         self._worker = worker
         self._clock = clock
-        self._job_types = job_types
+        self._check_parameters = check_parameters
         self._resolve = resolve
         # What requests for jobs that are not there are compared with, so that it takes as long.
         self._nobodys = (secrets.token_hex(32),)
@@ -185,17 +192,7 @@ class Triggers:
         if not overrides:
             return
         _, parameters = merged(pinned.config, overrides)
-        job_type = self._job_types.get(pinned.config["payload"]["jobType"])
-        try:
-            job_type.parameters.model_validate(parameters)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            at = ".".join(str(part) for part in first["loc"]) or "parameters"
-            raise Invalid(
-                f"{at}: {first['msg']}",
-                reason="InvalidParameters",
-                hint=f"see `jobreconciler job-types {job_type.name}` for what it takes",
-            ) from None
+        self._check_parameters(pinned.config["payload"]["jobType"], parameters)
 
     # ---------------------------------------------------------------------- on executions
 

@@ -355,59 +355,57 @@ class Worker:
         self._wake.set()
 
     async def recheck(self, job_ids: Collection[str] | None = None) -> None:
-        """Jobs changed: what of them has not started yet (None: of all) starts only if they are
-        still declared and enabled, and by their new limits."""
-        waiting = [
-            held for held in self._flight.not_started() if job_ids is None or held.job_id in job_ids
-        ]
-        if not waiting:
+        """Jobs changed (None: any may have): what of them waits starts only if they are still
+        declared and enabled, and by their new limits; what runs is tried again only if so."""
+        found = [held for held in self._flight.all() if job_ids is None or held.job_id in job_ids]
+        if not found:
             return
-        live = await asyncio.to_thread(self._store.pinned, {held.job_id for held in waiting})
-        for held in waiting:
-            if held not in self._flight.not_started():
+        live = await asyncio.to_thread(self._store.pinned, {held.job_id for held in found})
+        for held in found:
+            if self._flight.get(held.execution.id) is not held:
                 continue
             pinned = live.get(held.job_id)
-            if pinned is None:
-                await self.cancel(held.execution.id, "its job was deleted before it could start")
-            elif not pinned.config["payload"]["isEnabled"]:
-                await self.cancel(held.execution.id, "its job was disabled before it could start")
-            else:
-                self._flight.renew(held, pinned.config)
+            held.no_more = _no_more(pinned)
+            if held.no_more is not None and held.execution.id not in self._flight.running:
+                await self.cancel(held.execution.id, _never_again(held, held.no_more))
+            elif pinned is not None:
+                same = pinned.digest == held.execution.config_digest
+                self._flight.renew(held, None if same else pinned.config)
                 self._wake.set()
+
+    async def _drop(self, held: Held, reason: str) -> None:
+        """Its job was given up while it ran, or was about to, and it came back into the line."""
+        cancelled = self._store.cancel_queued(held.execution.id, self._clock.now(), reason)
+        if await self._attempts.settle_unstarted(held, cancelled):
+            self.on_ended(held.job_id)
 
     async def _miss_waiting(self, held: Held, slot: datetime) -> None:
         """It waited past its startingDeadlineSeconds: recorded as missed, never started."""
         execution = held.execution
         missed = Missed(slot, slot, 1, "deadline_exceeded")
         at = self._clock.now()
-        try:
-            done = await asyncio.wrap_future(self._store.miss_queued(execution.id, at, missed))
-            ended = replace(execution, status="missed", missed=missed, finished_at=at)
-            told = notices.of_missed(ended, held.config) if done else None
+        ended = replace(execution, status="missed", missed=missed, finished_at=at)
+        told = notices.of_missed(ended, held.config)
+        written = self._store.miss_queued(execution.id, at, missed, told=told)
+        if await self._attempts.settle_unstarted(held, written):
             if told is not None:
-                await asyncio.wrap_future(self._store.tell(told))
                 self.on_notices()
-        finally:
-            self._attempts.forget(execution.id)
-        if done:
             self._observer.slot_missed(held.job_id, 1)
             log.warning("missed", job=held.job_id, execution=execution.id, reason=missed.reason)
 
     async def _replace_oldest(self, job_id: str) -> None:
         """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
-        waiting = self._flight.replaceable(self._flight.waiting_of(job_id))
-        if waiting is not None:
-            await self.cancel(waiting, "replaced by a newer run")
-            return
-        running = self._flight.replaceable(self._flight.running_of(job_id))
-        if running is not None:
-            await self._executor.stop(running, "cancelled")
+        replaceable = self._flight.replaceable
+        waiting, running = self._flight.waiting_of(job_id), self._flight.running_of(job_id)
+        replaced = replaceable(waiting) or replaceable(running)
+        if replaced is not None:
+            await self.cancel(replaced, "replaced by a newer run")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
         running = self._flight.running.get(execution_id)
         if running is not None:
-            running.stopped_for = reason
+            running.stopped_for = running.stopped_for or reason
             return await self._executor.stop(execution_id, "cancelled")
         held = self._flight.get(execution_id)
         if held is None:
@@ -490,6 +488,9 @@ class Worker:
             self._wake.clear()
             starting = []
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
+                if held.no_more is not None:
+                    self._spawn(self._drop(held, _never_again(held, held.no_more)))
+                    continue
                 slot = _too_late(held, self._clock.now())
                 if slot is not None:
                     self._spawn(self._miss_waiting(held, slot))
@@ -521,6 +522,10 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def waits_for(self, execution_id: str) -> str | None:
+        """What keeps it from starting; for any thread."""
+        return self._flight.waits_for(execution_id, self._max_running)
+
     def counts(self) -> Mapping[str, int]:
         return {"running": len(self._flight.running), "queued": len(self._flight.line)}
 
@@ -546,7 +551,7 @@ def _in_spite_of(stop: Suspension, job_id: str, trigger: Trigger) -> Trigger:
         raise Stalled(
             f"{job_id} may not be started: {said}",
             reason="Suspended",
-            hint="`jobreconciler trigger JOB --override` starts it all the same",
+            hint=f"`jobreconciler trigger {job_id} --override` starts it all the same",
         )
     return replace(trigger, in_spite_of=said)
 
@@ -555,6 +560,17 @@ def _overlap_text(most: int, trigger: Trigger) -> str:
     if trigger.type == "webhook":
         return f"overlap: {WEBHOOK_QUEUE} of it wait already"
     return f"overlap: {most} of it may run at once, and that many do"
+
+
+def _no_more(pinned: PinnedJob | None) -> str | None:
+    """Why nothing of a job may start any more; None: it may."""
+    if pinned is None:
+        return "its job was deleted"
+    return None if pinned.config["payload"]["isEnabled"] else "its job was disabled"
+
+
+def _never_again(held: Held, no_more: str) -> str:
+    return f"{no_more} before it could {'be tried again' if held.attempts else 'start'}"
 
 
 def _too_late(held: Held, now: datetime) -> datetime | None:

@@ -48,6 +48,9 @@ class Service(Protocol):
 
     def ready(self) -> tuple[bool, str]: ...
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]: ...
+    def waits_for(self, execution_id: str) -> str | None:
+        """What keeps a queued execution from starting, in words; None: nothing does."""
+
     def all_next_slots(self) -> Mapping[str, datetime]: ...
     async def trigger(
         self,

@@ -109,7 +109,11 @@ class Store(Protocol):
     def config_versions(self, digests: Collection[str]) -> dict[str, dict[str, Any]]:
         """What executions were pinned to, by digest."""
 
-    def jobs(self, query: JobQuery) -> Page[StoredJob]: ...
+    def jobs(
+        self, query: JobQuery, next_slots: Mapping[str, datetime] | None = None
+    ) -> Page[StoredJob]:
+        """`next_slots` are what sort `next` goes by."""
+
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]: ...
     def stats(self, job_ids: Collection[str] | None = None) -> list[JobStats]:
         """Figures of these live jobs, None: of all."""
@@ -237,8 +241,16 @@ class Store(Protocol):
         """Like `release`, for slots that a stop which began at `since` keeps from starting: one
         row for all of them, which grows. False: those slots were handled already."""
 
-    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
-        """queued → missed: its time was over before it could start. False if not queued."""
+    def miss_queued(
+        self,
+        execution_id: str,
+        at: datetime,
+        missed: Missed,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        """queued → missed: its time was over before it could start. False if not queued. `told`
+        is told of in the same transaction."""
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
 

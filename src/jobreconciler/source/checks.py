@@ -6,7 +6,7 @@ so one pass finds the mistakes of both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from jobreconciler.core.cron_refusals import InvalidSchedule
 from jobreconciler.core.cron_slots import parse
-from jobreconciler.errors import NotFound
+from jobreconciler.errors import Invalid, NotFound
 from jobreconciler.model.job_config import JobConfig
-from jobreconciler.source.findings import Finding
+from jobreconciler.source.findings import Finding, dotted
 from jobreconciler.source.known_keys import fields_of, nearest
 from jobreconciler.source.model_errors import findings_of
 
@@ -185,6 +185,23 @@ def allowed_parameters(job_type: JobType) -> tuple[str, ...] | None:
         return None
     batch = (_BATCH_SIZE,) if job_type.batches else ()
     return (*sorted(fields_of(job_type.parameters)), *batch)
+
+
+def check_parameters(job_types: JobTypes, name: str, given: Mapping[str, Any]) -> None:
+    """Hold what a run is to be given against its type, in the words that its file is judged with.
+
+    Raises Invalid (InvalidParameters) with the first mistake, NotFound where there is no such type.
+    """
+    job_type = job_types.get(name)
+    checked = Checked()
+    _parameters(checked, {"parameters": given}, job_type, keep=False)
+    for mistake in checked.findings:
+        at = dotted(mistake.path[2:]) or "parameters"
+        raise Invalid(
+            f"{at}: {mistake.message}",
+            reason="InvalidParameters",
+            hint=mistake.hint or f"see `jobreconciler job-types {name}` for what it takes",
+        )
 
 
 def _parameters(checked: Checked, payload: dict[str, Any], job_type: JobType, keep: bool) -> None:

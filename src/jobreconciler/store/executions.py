@@ -88,6 +88,12 @@ _MISS = Statement(
     "slot = NULL, missed_from = :first, missed_to = :last, missed_count = :count, "
     "missed_reason = :reason WHERE id = :id AND status = 'queued'"
 )
+_POINT_BACK = Statement(
+    "UPDATE job_states SET last_execution_id = (SELECT e.id FROM job_executions e "
+    "WHERE e.job_id = job_states.job_id AND e.status NOT IN ('missed', 'skipped') "
+    "ORDER BY e.queued_at DESC, e.id DESC LIMIT 1) WHERE last_execution_id = :id "
+    "AND job_id = (SELECT e.job_id FROM job_executions e WHERE e.id = :id)"
+)
 _KNOWN_DIGESTS = 10_000
 
 
@@ -296,8 +302,16 @@ def skip_slots(
     return tx.run(_INSERT, execution_row(execution)) == 1
 
 
-def miss_queued(tx: Tx, execution_id: str, at: datetime, missed: Missed) -> bool:
-    return tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 1
+def miss_queued(
+    tx: Tx, execution_id: str, at: datetime, missed: Missed, told: Occurrence | None = None
+) -> bool:
+    """See ports.Store.miss_queued. The job's last execution is the one before it again."""
+    if tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 0:
+        return False
+    tx.run(_POINT_BACK, {"id": execution_id})
+    if told is not None:
+        outbox.tell(tx, told)
+    return True
 
 
 def _missed_columns(missed: Missed, at: datetime) -> dict[str, Any]:

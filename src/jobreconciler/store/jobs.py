@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,7 @@ from jobreconciler.model.suspension import Suspension
 from jobreconciler.model.views import JobQuery, Page
 from jobreconciler.store import suspensions, tables
 from jobreconciler.store.cursors import read_cursor, write_cursor
-from jobreconciler.store.rows import instant, instant_or_none, object_or_none
+from jobreconciler.store.rows import instant, instant_or_none, micros, object_or_none
 from jobreconciler.store.sql import Row, Statement, Tx
 
 _CONFIG = tables.job_configs.c
@@ -257,13 +258,17 @@ def _stored_job(row: Row, conditions: tuple[Condition, ...]) -> StoredJob:
     )
 
 
-def jobs(tx: Tx, wanted: JobQuery, now: datetime) -> Page[StoredJob]:
+def jobs(
+    tx: Tx, wanted: JobQuery, now: datetime, next_slots: Mapping[str, datetime] | None = None
+) -> Page[StoredJob]:
     """One page. Raises Invalid for an unknown filter value, sort or cursor.
 
-    `trigger=manual` are jobs that nothing else starts. Sort `next` puts scheduled jobs first, by
-    name: when they run next is not stored. Sort `last` is newest first.
+    `trigger=manual` are jobs that nothing else starts. Sort `last` is newest first. When jobs run
+    next is not stored: without `next_slots`, sort `next` puts scheduled ones first, by name.
     """
     limit = max(1, wanted.limit)
+    if wanted.sort == "next" and next_slots is not None:
+        return _by_next(tx, wanted, now, next_slots, limit)
     rank = _rank(wanted.sort)
     query = _JOB.add_columns(rank).where(*_filters(tx, wanted, now)).order_by(rank, _CONFIG.job_id)
     kind = f"jobs:{wanted.sort}"
@@ -274,6 +279,30 @@ def jobs(tx: Tx, wanted: JobQuery, now: datetime) -> Page[StoredJob]:
     items = tuple(_stored_jobs(tx, [row[:-1] for row in rows[:limit]], now))
     more = len(rows) > limit
     return Page(items, write_cursor(kind, rows[limit - 1][-1], items[-1].job_id) if more else None)
+
+
+def _by_next(
+    tx: Tx, wanted: JobQuery, now: datetime, next_slots: Mapping[str, datetime], limit: int
+) -> Page[StoredJob]:
+    """The one that runs next first; those that no slot is known of last, by name."""
+    kind = "jobs:next-slot"
+    ids = tx.select(select(_CONFIG.job_id).select_from(_JOINED).where(*_filters(tx, wanted, now)))
+    order = sorted((_until(next_slots.get(id_)), id_) for (id_,) in ids)
+    if wanted.cursor is not None:
+        last = read_cursor(wanted.cursor, kind, (int, str))
+        order = order[bisect_right(order, last) :]
+    shown = order[:limit]
+    rows = tx.select(_JOB.where(_CONFIG.job_id.in_([id_ for _, id_ in shown])))
+    found = {job.job_id: job for job in _stored_jobs(tx, rows, now)}
+    items = tuple(found[id_] for _, id_ in shown if id_ in found)  # deleted since, perhaps
+    return Page(items, write_cursor(kind, *shown[-1]) if len(order) > limit else None)
+
+
+def _until(slot: datetime | None) -> int:
+    return _NEVER if slot is None else micros(slot)
+
+
+_NEVER = 2**62
 
 
 def _rank(sort: str) -> ColumnElement[int]:

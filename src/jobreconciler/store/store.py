@@ -110,8 +110,10 @@ class SqlStore:
     def config_versions(self, digests: Collection[str]) -> dict[str, dict[str, Any]]:
         return self._read(reads.config_versions, digests)
 
-    def jobs(self, query: JobQuery) -> Page[StoredJob]:
-        return self._read(jobs.jobs, query, self._clock.now())
+    def jobs(
+        self, query: JobQuery, next_slots: Mapping[str, datetime] | None = None
+    ) -> Page[StoredJob]:
+        return self._read(jobs.jobs, query, self._clock.now(), next_slots)
 
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)
@@ -278,8 +280,15 @@ class SqlStore:
             lambda tx: executions.skip_slots(tx, execution, config, self._pinned, since)
         )
 
-    def miss_queued(self, execution_id: str, at: datetime, missed: Missed) -> Future[bool]:
-        return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed))
+    def miss_queued(
+        self,
+        execution_id: str,
+        at: datetime,
+        missed: Missed,
+        *,
+        told: Occurrence | None = None,
+    ) -> Future[bool]:
+        return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed, told))
 
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))

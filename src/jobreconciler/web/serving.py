@@ -100,6 +100,20 @@ def execution_or_not_found(service: Service, execution_id: str) -> Execution:
     return execution
 
 
+def execution_view(service: Service, execution: Execution) -> dict[str, Any]:
+    """With what only this daemon knows: how far it has got, or what it waits for."""
+    running, queued = execution.status == "running", execution.status == "queued"
+    return views.execution_json(
+        execution,
+        service.executor.live(execution.id) if running else None,
+        service.waits_for(execution.id) if queued else None,
+    )
+
+
+def execution_views(service: Service, page: Page[Execution]) -> dict[str, Any]:
+    return views.executions_json(page, lambda execution: execution_view(service, execution))
+
+
 def cards(service: Service, jobs: Sequence[StoredJob]) -> list[Card]:
     """What is known of each of these jobs, in a few reads for all of them together."""
     ids = [job.job_id for job in jobs]
@@ -121,11 +135,13 @@ def cards(service: Service, jobs: Sequence[StoredJob]) -> list[Card]:
 def job_views(service: Service, page: Page[StoredJob]) -> dict[str, Any]:
     """A page of jobs as `/api/v1/jobs` shows it."""
     of_job = {card.job.job_id: card for card in cards(service, page.items)}
-    return views.page_json("jobs", page, lambda job: job_view(of_job[job.job_id]))
+    return views.page_json("jobs", page, lambda job: job_view(service, of_job[job.job_id]))
 
 
-def job_view(card: Card) -> dict[str, Any]:
+def job_view(service: Service, card: Card) -> dict[str, Any]:
     body = views.job_json(card.job, next_slot=card.next_run)
     if card.execution is not None:
-        body["lastExecution"] = views.execution_json(card.execution, card.live)
+        queued = card.execution.status == "queued"
+        waits_for = service.waits_for(card.execution.id) if queued else None
+        body["lastExecution"] = views.execution_json(card.execution, card.live, waits_for)
     return body

@@ -120,6 +120,9 @@ def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli) -> Non
 def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:
     answer = ask("trigger", "greet", "--wait", "--param", "shell=echo other")
     assert (answer.code, answer.out) == (0, "other\n"), answer.err
+    [execution] = ask("history", "greet", "-n", "1", "-o", "json").json["executions"]
+    assert execution["trigger"]["parameters"] == {"shell": "echo other"}
+    assert 'with shell="echo other"' in ask("history", "greet", "-n", "1").out
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,7 @@ def test_an_allowed_parameter_overrides_the_file(ask: Cli) -> None:
         (["trigger", "nobody"], 1, "nobody"),
         (["trigger", "off"], 1, "off is disabled"),
         (["trigger", "fail", "--param", "shell=true"], 1, "shell may not be set by hand"),
+        (["trigger", "greet", "--param", "shell=[1]"], 1, "shell: expected text, found a list"),
         (["trigger", "greet", "--dry-run"], 1, "cannot run dry"),
         (["trigger", "greet", "--token", "wrong"], 2, "the daemon refuses access"),
         (["logs", "nobody"], 1, "nobody"),

@@ -18,7 +18,15 @@ from jobreconciler.model.execution import FINAL_STATUSES, Execution
 from jobreconciler.ports import Service
 from jobreconciler.web.answers import encode, json_answer
 from jobreconciler.web.auth import Operator, Reader
-from jobreconciler.web.serving import PAGE_SIZE, Cursor, Limit, Served, execution_or_not_found
+from jobreconciler.web.serving import (
+    PAGE_SIZE,
+    Cursor,
+    Limit,
+    Served,
+    execution_or_not_found,
+    execution_view,
+    execution_views,
+)
 
 router = APIRouter(tags=["executions"])
 
@@ -56,15 +64,14 @@ def executions(
             f"There is no status {', '.join(unknown)}.", hint=f"Use {', '.join(STATUSES)}."
         )
     page = served.service.store.executions(limit=limit, cursor=cursor, statuses=status or None)
-    return json_answer(request, views.executions_json(page))
+    return json_answer(request, execution_views(served.service, page))
 
 
 @router.get("/api/v1/executions/{execution_id}")
 def execution(request: Request, served: Served, execution_id: ExecutionId, _: Reader) -> Response:
     """One execution; progress and metrics are live while it runs."""
     found = execution_or_not_found(served.service, execution_id)
-    live = served.service.executor.live(found.id) if found.status == "running" else None
-    return json_answer(request, views.execution_json(found, live))
+    return json_answer(request, execution_view(served.service, found))
 
 
 @router.post("/api/v1/executions/{execution_id}/cancel", status_code=202)

@@ -23,6 +23,7 @@ from jobreconciler.web.serving import (
     Served,
     cards,
     declared_job,
+    execution_views,
     job_view,
     job_views,
     known_job,
@@ -66,7 +67,7 @@ class Backfill(BaseModel):
 @router.get("/api/v1/jobs")
 def jobs(request: Request, served: Served, query: Jobs, _: Reader) -> Response:
     """Declared jobs, filtered and sorted."""
-    page = served.service.store.jobs(query)
+    page = served.service.store.jobs(query, served.service.all_next_slots())
     return json_answer(request, job_views(served.service, page))
 
 
@@ -77,7 +78,7 @@ def job(request: Request, served: Served, job_id: JobId, _: Reader) -> Response:
     A deleted job is still shown, with `deletedAt`.
     """
     found = known_job(served.service, job_id)
-    return json_answer(request, job_view(cards(served.service, [found])[0]))
+    return json_answer(request, job_view(served.service, cards(served.service, [found])[0]))
 
 
 @router.get("/api/v1/jobs/{job_id}/executions")
@@ -93,7 +94,7 @@ def executions(
     page = served.service.store.executions(job_id, limit=limit, cursor=cursor)
     if not page.items:
         known_job(served.service, job_id)
-    return json_answer(request, views.executions_json(page))
+    return json_answer(request, execution_views(served.service, page))
 
 
 @router.get("/api/v1/jobs/{job_id}/changelog")

@@ -47,7 +47,7 @@ async def fleet_status(request: Request, served: Served, query: Jobs, _: Reader)
 def _page(
     service: Service, query: JobQuery
 ) -> tuple[Page[StoredJob], SourceState | None, list[Card]]:
-    page = service.store.jobs(query)
+    page = service.store.jobs(query, service.all_next_slots())
     return page, service.store.source_state(), cards(service, page.items)
 
 
