@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -21,7 +21,9 @@ from typing import Literal
 
 from jobreconciler.cli.client import LOOPBACK, Client
 from jobreconciler.cli.words import count, relative, span
+from jobreconciler.core.suspension import sentence
 from jobreconciler.errors import JobReconcilerError, NotFound
+from jobreconciler.model.suspension import Suspension
 from jobreconciler.model.views import SourceState
 from jobreconciler.settings import Settings
 
@@ -198,10 +200,12 @@ def store(settings: Settings, now: datetime) -> Iterator[Check]:
         state = opened.source_state()
         jobs = opened.fleet_counts().jobs
         has_tokens = opened.has_tokens()
+        stops = opened.suspensions()
     finally:
         opened.close()
     yield Check("store", "ok", f"{_store_name(settings)}, {count(jobs, 'job')}")
     yield from _watch(state, now)
+    yield from _paused(stops)
     if settings.listen_host not in LOOPBACK and not has_tokens:
         yield Check(
             "access",
@@ -215,6 +219,13 @@ def _store_name(settings: Settings) -> str:
     if settings.store is None:
         return f"{settings.database_path} (SQLite {sqlite3.sqlite_version})"
     return settings.store.partition(":")[0]
+
+
+def _paused(stops: Iterable[Suspension]) -> Iterator[Check]:
+    """A fleet that was paused looks like one where nothing starts."""
+    for stop in stops:
+        if stop.scope == "fleet":
+            yield Check("pause", "warn", sentence(stop), "`jobreconciler unpause` lifts it")
 
 
 def _watch(state: SourceState | None, now: datetime) -> Iterator[Check]:

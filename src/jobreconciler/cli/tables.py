@@ -14,8 +14,9 @@ from jobreconciler.cli.words import clean, count, fit, instant, span
 
 Json = Mapping[str, Any]
 SHORT = 12
-UNCOMMITTED_SHOWN = 5
 """Characters of a revision that are shown; git takes them back."""
+UNCOMMITTED_SHOWN = 5
+STOPS_SHOWN = 5
 
 
 # ---------------------------------------------------------------------------------- executions
@@ -264,7 +265,7 @@ def field_lines(item: Json, page: Page, indent: str) -> list[str]:
 def status_text(status: Json, page: Page) -> str:
     """What failed first, then what runs, then where the source stands."""
     counts, source = status["counts"], status["source"]
-    text = [_headline(counts, source, status["warnings"], page)]
+    text = [_headline(status, page), *_stops(status["suspensions"], page)]
     for title, jobs in (("Needs attention", status["attention"]), ("Running", status["running"])):
         if jobs:
             text += ["", page.styled(title, "bold"), _attention(jobs, page)]
@@ -287,12 +288,11 @@ def _uncommitted_text(paths: Sequence[str]) -> str:
     return f"not committed, so not applied: {named}{rest}"
 
 
-def _headline(counts: Json, source: Json, warnings: Sequence[str], page: Page) -> str:
-    bad = [
-        count(counts[name], word, word)
-        for name, word in (("failing", "failing"), ("held", "held"))
-        if counts[name]
-    ]
+def _headline(status: Json, page: Page) -> str:
+    counts = status["counts"]
+    bad = ["paused"] if any(stop["scope"] == "fleet" for stop in status["suspensions"]) else []
+    bad += [f"{counts[name]:,} {name}" for name in ("failing", "held") if counts[name]]
+    bad += [f"{status[name]:,} {name}" for name in ("late", "overrunning") if status[name]]
     if counts["invalidFiles"]:
         bad.append(count(counts["invalidFiles"], "invalid file"))
     good = [
@@ -304,13 +304,36 @@ def _headline(counts: Json, source: Json, warnings: Sequence[str], page: Page) -
     if counts["suspended"]:
         good.append(f"{counts['suspended']:,} suspended")
     line = ", ".join(good)
-    if not source["healthy"]:
+    if not status["source"]["healthy"]:
         bad.append("the source needs attention")
-    if warnings:
-        bad.append(count(len(warnings), "warning"))
+    if status["warnings"]:
+        bad.append(count(len(status["warnings"]), "warning"))
     if bad:
         return page.styled(", ".join(bad), "bad") + " · " + line
     return page.styled("all well", "good") + f" · {line}"
+
+
+def _stops(suspensions: Sequence[Json], page: Page) -> list[str]:
+    """Who stops what, until when and why: the fleet's pause first, then the oldest."""
+    stops = sorted(suspensions, key=lambda stop: stop["scope"] != "fleet")
+    lines = [line for stop in stops[:STOPS_SHOWN] for line in page.below(stop_text(stop, page))]
+    if len(stops) > STOPS_SHOWN:
+        more = count(len(stops) - STOPS_SHOWN, "other suspension")
+        lines += page.below(f"{more}: `jobreconciler jobs --state suspended` lists the jobs")
+    return lines
+
+
+def stop_text(stop: Json, page: Page) -> str:
+    """`the fleet is paused by ada for another 2h (until …): upgrade`."""
+    what = {
+        "fleet": "the fleet is paused",
+        "job": f"{stop['target']} is suspended",
+        "tag": f"jobs tagged {stop['target']} are suspended",
+        "owner": f"jobs of {stop['target']} are suspended",
+    }[stop["scope"]]
+    until = stop["until"]
+    ends = f"until {until}, {page.ago(until)}" if until else "until it is lifted"
+    return f"{what} by {stop['actor']} {ends}" + (f": {stop['reason']}" if stop["reason"] else "")
 
 
 def _attention(jobs: Sequence[Json], page: Page) -> str:

@@ -89,7 +89,8 @@ def test_reading_works_from_the_store_and_says_so(arguments: list[str], cli: Cli
 def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
     status = cli("status", "-o", "json").json
     assert set(status) == {
-        "counts", "source", "attention", "running", "warnings", "uncommitted"
+        "counts", "source", "attention", "running", "late", "overrunning", "suspensions",
+        "warnings", "uncommitted",
     }  # fmt: skip
     assert status["counts"]["jobs"] == 2
     jobs = cli("jobs", "-o", "json").json
