@@ -37,7 +37,7 @@ from jobreconciler.loops.expectations import ExpectationLoop
 from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.records import pass_json
-from jobreconciler.loops.retention import RetentionLoop
+from jobreconciler.loops.retention import RetentionLoop, as_json
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.supervise import Supervisor
@@ -245,6 +245,12 @@ class Daemon:
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
         await self.reconciling.now(f"approved by {actor}")
+
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        swept = as_json(await self.retention.sweep(dry_run=dry_run))
+        if not dry_run:
+            log.info("forgotten_on_request", actor=actor)
+        return {**swept, "dryRun": dry_run}
 
     # ------------------------------------------------------------------------------- running
 

@@ -147,6 +147,10 @@ class Daemon:
         self.calls.append(("reconcile", actor))
         return {"revision": REVISION, "result": "unchanged"}
 
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        self.calls.append(("forget", actor, str(dry_run)))
+        return {"executions": 0, "dryRun": dry_run}
+
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
 

@@ -84,6 +84,7 @@ class TestDaemon:
             "/api/v1/reconciles",
             "/api/v1/changelog",
             "/api/v1/reconcile",
+            "/api/v1/gc",
             "/api/v1/prune-approvals",
             "/api/v1/suspensions",
             "/api/v1/suspensions/lift",

@@ -109,4 +109,7 @@ class Service(Protocol):
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         """Wake the loop, wait for that pass; its record as JSON."""
 
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        """Sweep old history now, beside what is scheduled; how much went (or would), as JSON."""
+
     async def approve_prune(self, revision: str, actor: str) -> None: ...

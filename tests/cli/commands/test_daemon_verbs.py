@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +192,23 @@ def test_a_backup_is_made_beside_the_daemon(ask: Cli, tmp_path: Path) -> None:
     answer = ask("backup", str(tmp_path / "copy.db"))
     assert answer.code == 0, answer.err
     assert "jobs" in answer.out
+
+
+def test_gc_is_done_by_the_daemon_that_has_the_store(ask: Cli, daemon: Running) -> None:
+    gone = daemon.state / "runs" / "gone" / "1"
+    gone.mkdir(parents=True)
+    (gone / "output").write_text("long ago\n")
+    long_ago = time.time() - 30 * 86_400
+    for path in (gone / "output", gone, gone.parent):
+        os.utime(path, (long_ago, long_ago))
+    would = ask("gc", "--dry-run", "-o", "json")
+    assert (would.code, would.json["outputs"], gone.exists()) == (0, 1, True), would.err
+    swept = ask("gc", "-o", "json", "--keep-output", "30d")
+    assert (swept.code, swept.json) == (0, {**would.json, "dryRun": False}), swept.err
+    assert swept.err == "the daemon swept by its own --keep settings\n"
+    assert not gone.exists()
+    refused = ask("gc", "--token", "wrong")
+    assert (refused.code, "refuses access" in refused.err) == (2, True)
 
 
 def test_doctor_finds_the_daemon(ask: Cli, daemon: Running) -> None:
