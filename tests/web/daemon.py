@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,13 @@ import httpx
 from fastapi import FastAPI
 
 from jobreconciler.errors import NotFound
-from jobreconciler.execute.capture import Chunk, read_output
+from jobreconciler.execute.capture import Chunk, read_output, read_tail
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.change import AppliedChange, FieldChange, Provenance, ReconcileRecord
 from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Execution, Trigger
 from jobreconciler.model.suspension import Suspension, SuspensionScope
-from jobreconciler.model.views import Live
+from jobreconciler.model.views import Live, Printed
 from jobreconciler.ports import ChangeSet, Clock, Executor, JobTypes
 from jobreconciler.store.store import SqlStore
 from samples import NOW, REVISION, SOURCE, config
@@ -65,6 +65,10 @@ class Spool:
         self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
     ) -> Chunk:
         return read_output(self.output(execution_id, attempt), offset, limit)
+
+    def tail(self, execution_id: str, attempt: int) -> Printed | None:
+        data, at = read_tail(self.output(execution_id, attempt))
+        return Printed(data, datetime.fromtimestamp(at, UTC)) if data else None
 
     def write(self, execution_id: str, attempt: int, content: bytes) -> Path:
         path = self.output(execution_id, attempt)

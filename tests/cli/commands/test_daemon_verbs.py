@@ -109,10 +109,12 @@ def test_logs_are_read_from_the_spool_where_no_daemon_answers(ask: Cli) -> None:
     assert ask("logs", "01978f3a-1c5d-7abc-8def-0123456789ab", *nobody).code == 1
 
 
-def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli) -> None:
+def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli, daemon: Running) -> None:
     script = "echo begun; sleep 600"
     execution = ask("trigger", "greet", "--param", f"shell={script}").out.split()[-1]
     until(lambda: ask("logs", execution).out == "begun\n", "its first line")
+    drawn = daemon.get("/api/v1/status/greet")["state"]["job"]["log"]
+    assert [line["message"] for line in drawn] == ["begun"]
     alone = ask("logs", execution, "-f", "--server", "http://127.0.0.1:1")
     assert (alone.code, alone.out) == (2, "begun\n")
     assert ask("cancel", execution).code == 0
