@@ -100,6 +100,18 @@ def test_a_pause_refuses_what_is_not_overridden_and_ends_by_itself(running: Runn
     until(lambda: statuses(running, "byhand") == ["succeeded"], "the overriding run")
     running.post("/api/v1/pause", {"for": 2})
     until(lambda: trigger(running, "byhand")[0] == 202, "the pause to end by itself")
+    running.post("/api/v1/suspensions", {"tag": "red", "reason": "too hot"})
+    running.post("/api/v1/suspensions/lift", {"tag": "red"})
+    listed = running.get("/api/v1/suspensions?all=1&limit=2")
+    tag, second = listed["suspensions"]
+    assert (tag["target"], tag["reason"], tag["endedBy"]) == ("red", "too hot", "operator")
+    assert (second["endedAt"], second["endedBy"]) == (second["until"], None)
+    [first] = running.get(f"/api/v1/suspensions?all=1&cursor={listed['nextCursor']}")["suspensions"]
+    assert (first["reason"], first["endedBy"]) == ("upgrade", "operator")
+    assert running.get("/api/v1/suspensions") == {"suspensions": []}
+    said = running.cli("changes", "--stops").stdout
+    assert said.startswith("jobs tagged red ") and said.count("lifted by operator") == 2
+    assert "ended by itself" in said
     until(lambda: statuses(running, "byhand") == ["succeeded"] * 2, "a run after the pause")
 
 

@@ -323,17 +323,47 @@ def _stops(suspensions: Sequence[Json], page: Page) -> list[str]:
     return lines
 
 
+def stops_text(stops: Sequence[Json], page: Page) -> str:
+    """Newest first: what was stopped by whom and when, how it ended, and why it was."""
+    lines = []
+    for stop in stops:
+        what = {
+            "fleet": "the fleet",
+            "job": str(stop["target"]),
+            "tag": f"jobs tagged {stop['target']}",
+            "owner": f"jobs of {stop['target']}",
+        }[stop["scope"]]
+        holds = stop["endedAt"] is None
+        lines.append(f"{page.styled(what, 'warn' if holds else 'plain')} {page.ago(stop['since'])}")
+        lines += page.below(
+            f"by {stop['actor']}" + (f": {stop['reason']}" if stop["reason"] else "")
+        )
+        lines += page.below(_end_text(stop, page))
+    return "\n".join(lines)
+
+
+def _end_text(stop: Json, page: Page) -> str:
+    if stop["endedAt"] is not None:
+        how = f"lifted by {stop['endedBy']}" if stop["endedBy"] else "ended by itself"
+        return f"{how} {page.ago(stop['endedAt'])}, {stop['endedAt']}"
+    return _until_text(stop, page)
+
+
+def _until_text(stop: Json, page: Page) -> str:
+    until = stop["until"]
+    return f"until {until}, {page.ago(until)}" if until else "until it is lifted"
+
+
 def stop_text(stop: Json, page: Page) -> str:
-    """`the fleet is paused by ada for another 2h (until …): upgrade`."""
+    """`the fleet is paused by ada until …, in 2h: upgrade`."""
     what = {
         "fleet": "the fleet is paused",
         "job": f"{stop['target']} is suspended",
         "tag": f"jobs tagged {stop['target']} are suspended",
         "owner": f"jobs of {stop['target']} are suspended",
     }[stop["scope"]]
-    until = stop["until"]
-    ends = f"until {until}, {page.ago(until)}" if until else "until it is lifted"
-    return f"{what} by {stop['actor']} {ends}" + (f": {stop['reason']}" if stop["reason"] else "")
+    reason = f": {stop['reason']}" if stop["reason"] else ""
+    return f"{what} by {stop['actor']} {_until_text(stop, page)}{reason}"
 
 
 def _attention(jobs: Sequence[Json], page: Page) -> str:

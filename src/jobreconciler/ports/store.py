@@ -249,6 +249,9 @@ class Store(Protocol):
     def audit_head(self) -> str:
         """The changelog's newest hash; of no rows, that which the first one follows."""
 
+    def past_suspensions(self, *, limit: int = 50, cursor: str | None = None) -> Page[Suspension]:
+        """Every one there ever was, also those that hold, newest first."""
+
     def remembered_suspensions(self) -> tuple[Suspension, ...]:
         """Those that hold, and those that ended not long ago."""
 

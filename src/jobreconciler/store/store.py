@@ -351,6 +351,9 @@ class SqlStore:
         """Those that hold now, oldest first."""
         return self._read(suspensions.active, self._clock.now())
 
+    def past_suspensions(self, *, limit: int = 50, cursor: str | None = None) -> Page[Suspension]:
+        return self._read(suspensions.history, max(1, limit), cursor)
+
     def remembered_suspensions(self) -> tuple[Suspension, ...]:
         return self._read(suspensions.remembered, self._clock.now())
 

@@ -104,6 +104,13 @@ def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
     assert changes[0]["author"]["name"] == "Ada Lovelace"
 
 
+@pytest.mark.usefixtures("applied")
+def test_stops_are_listed_from_the_store(cli: Cli) -> None:
+    assert cli("changes", "--stops", "-o", "json").json == {"suspensions": [], "nextCursor": None}
+    assert cli("changes", "--stops").out == "nothing was ever suspended or paused\n"
+    assert cli("changes", "a", "--stops").code == 2
+
+
 def test_status_names_edits_that_no_commit_holds(
     cli: Cli, applied: GitRepo, job_file: JobFile
 ) -> None:
