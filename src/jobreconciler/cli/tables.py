@@ -393,7 +393,7 @@ def _remarks(job: Json) -> list[str]:
         condition["message"]
         for condition in job["conditions"]
         if condition["status"] == "True"
-        and condition["type"] in {"Held", "Late", "Overrunning"}
+        and condition["type"] in {"Held", "Drifted", "Late", "Overrunning"}
         # What holds many jobs at once is said once, below the source.
         and condition["reason"] != "PruneBlocked"
     ]
@@ -423,7 +423,7 @@ def _conditions(source: Json, page: Page) -> list[str]:
     said = set()
     for condition in source.get("conditions", ()):
         fine = ("SourceReady", "True"), ("Ready", "True"), ("Stalled", "False")
-        quiet = ("PruneBlocked", "False"), ("Reconciling", "False"), ("Reconciling", "True")
+        quiet = (("PruneBlocked", "False"),)
         # One fault shows in several conditions; the first of them says it in full.
         if (condition["type"], condition["status"]) not in (*fine, *quiet) and (
             condition["reason"] not in said

@@ -162,6 +162,9 @@ class Store(Protocol):
 
     # writes: configs
     def apply(self, change_set: ChangeSet) -> Future[tuple[ChangelogRow, ...]]: ...
+    def set_drifted(self, drifted: Mapping[str, Condition]) -> Future[None]:
+        """These jobs have a Drifted condition, by their ids, and no others."""
+
     def set_source(self, source: SourceState) -> Future[None]: ...
     def approve(self, revision: str, actor: str, at: datetime) -> Future[None]: ...
 

@@ -197,6 +197,9 @@ class SqlStore:
         at = micros(change_set.applied_at or self._clock.now())
         return self.submit(lambda tx: configs.apply(tx, change_set, instance=self._instance, at=at))
 
+    def set_drifted(self, drifted: Mapping[str, Condition]) -> Future[None]:
+        return self.submit(lambda tx: configs.set_drifted(tx, drifted))
+
     def set_source(self, source: SourceState) -> Future[None]:
         return self.submit(lambda tx: configs.set_source(tx, source))
 
