@@ -29,6 +29,7 @@ from jobreconciler.app import (
     with_children,
 )
 from jobreconciler.clock import SystemClock
+from jobreconciler.core.verdict import NOTHING_APPLIED
 from jobreconciler.errors import Invalid, JobReconcilerError, Refused
 from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.jobtypes.registry import load_job_types
@@ -159,6 +160,9 @@ class Daemon:
         for trouble in (self.scheduler.trouble, self.worker.trouble):
             if trouble is not None:
                 return False, trouble
+        state = self.reconciler.state
+        if state is None or state.revision is None:
+            return True, f"{NOTHING_APPLIED}; `jobreconciler status` says why"
         return True, "ready"
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:

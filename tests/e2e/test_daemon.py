@@ -336,3 +336,19 @@ def test_a_missing_secret_is_never_tried_again_and_says_so(daemon: Running) -> N
     (execution,) = daemon.executions("secretive")
     assert len(execution["attempts"]) == 1
     assert "NOT_SET_ANYWHERE" in execution["error"]
+
+
+def test_a_daemon_that_never_applied_anything_says_so_wherever_it_is_asked(
+    daemon: Running,
+) -> None:
+    daemon.start()
+    said = "no revision has been applied yet, so nothing runs"
+    assert daemon.get("/readyz") == {
+        "ready": True,
+        "message": f"{said}; `jobreconciler status` says why",
+    }
+    shown = daemon.cli("status").stdout
+    assert f"{said}: " in shown.replace("\n  ", " ")
+    assert "last good revision" not in shown
+    daemon.repo.write({"jobs.d/a.yaml": job_file("a")}).commit("Add a")
+    until(lambda: daemon.get("/readyz")["message"] == "ready", "the first revision")

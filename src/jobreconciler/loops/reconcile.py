@@ -315,7 +315,9 @@ class Reconciler:
         state = self._state or SourceState(
             None, None, self._options.environment, self._loader.version
         )
-        conditions = failed_conditions(state.conditions, error, at)
+        conditions = failed_conditions(
+            state.conditions, error, at, applied=state.revision is not None
+        )
         if conditions != state.conditions:
             self._save_state(replace(state, conditions=conditions))
         return PassResult("failed", state.revision, error=error)
