@@ -133,6 +133,7 @@ class Daemon:
         )
         self.supervisor = Supervisor(self.metrics)
         self._ready = False
+        self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def _store_died(self, error: BaseException) -> None:
@@ -164,6 +165,9 @@ class Daemon:
         if state is None or state.revision is None:
             return True, f"{NOTHING_APPLIED}; `jobreconciler status` says why"
         return True, "ready"
+
+    def closing(self) -> bool:
+        return self._closing
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         slots = self.scheduler.next_slots()
@@ -373,6 +377,7 @@ class Daemon:
         for task in self._tasks:
             if task.get_name() != "results":
                 task.cancel()
+        self._closing = True
         server.stop()
         with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)

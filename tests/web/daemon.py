@@ -96,6 +96,9 @@ class Daemon:
     def ready(self) -> tuple[bool, str]:
         return self.readiness
 
+    def closing(self) -> bool:
+        return False
+
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         return {job_id: self.slots[job_id] for job_id in job_ids if job_id in self.slots}
 
