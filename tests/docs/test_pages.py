@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from gitrepo import GitRepo
-from jobreconciler.cli.index import VERBS
+from jobreconciler.cli.index import INDEX, VERBS
 from jobreconciler.cli.main import main
 from jobreconciler.cli.options import FLAGS
 from jobreconciler.clock import SystemClock
@@ -121,6 +121,16 @@ def test_every_verb_has_its_row_and_no_row_a_verb_that_is_not_there() -> None:
         if (found := re.fullmatch(r"`([a-z-]+)`", each[0]))
     }
     assert rows == set(VERBS)
+
+
+def test_what_is_done_by_hand_is_on_the_operating_page() -> None:
+    by_hand = section(page("operating.md"), "By hand")
+    named = {words[0] for words in commands(by_hand)}
+    elsewhere = {"run", "apply", "reconcile", "approve-prune"}
+    assert named >= {*INDEX["Running"], "gc"} - elsewhere
+    keep = {"--" + name.replace("_", "-") for name in FLAGS if name.startswith("keep_")}
+    assert {flag for flag in keep if f"`{flag} " not in by_hand} == set()
+    assert "/readyz" in by_hand and "confirms" in by_hand
 
 
 HELLO = "meta: {id: a}\npayload: {jobType: command, parameters: {argv: [/bin/true]}}\n"
