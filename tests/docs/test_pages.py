@@ -208,6 +208,11 @@ def families() -> set[str]:
     return set(re.findall(r"^# TYPE (jobreconciler_\w+)", text, re.MULTILINE))
 
 
+def test_each_no_to_a_webhook_is_explained() -> None:
+    text = section(page("interfaces.md"), "Webhooks")
+    assert {each for each in ("401", "409", "411", "413", "422") if each not in text} == set()
+
+
 def test_every_metric_has_its_row_and_every_row_a_metric() -> None:
     rows = {each[0].strip("`") for each in cells(section(page("interfaces.md"), "Metrics"))}
     assert rows - {"metric", "---"} == families()
