@@ -208,6 +208,16 @@ def families() -> set[str]:
     return set(re.findall(r"^# TYPE (jobreconciler_\w+)", text, re.MULTILINE))
 
 
+def test_what_is_said_to_be_missing_is_missing() -> None:
+    text = page("limits.md")
+    missing = set(re.findall(r"no `((?:GET|POST) /\S+)`", text))
+    assert missing >= {"POST /hooks/git", "POST /api/v1/plan"}
+    assert {each for each in missing if f"| `{each}` |" in page("interfaces.md")} == set()
+    assert "`audit verify`" in text and "audit" not in VERBS
+    assert not list((ROOT / "deploy").rglob("*.json")), "a dashboard is there: limits.md says none"
+    assert "Grafana" in text and "Kubernetes manifests" in text
+
+
 def test_each_no_to_a_webhook_is_explained() -> None:
     text = section(page("interfaces.md"), "Webhooks")
     assert {each for each in ("401", "409", "411", "413", "422") if each not in text} == set()
