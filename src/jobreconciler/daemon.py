@@ -29,6 +29,7 @@ from jobreconciler.app import (
     with_children,
 )
 from jobreconciler.clock import SystemClock
+from jobreconciler.core.verdict import NOTHING_APPLIED
 from jobreconciler.errors import Invalid, JobReconcilerError, Refused
 from jobreconciler.execute.spool_space import SpoolSpace
 from jobreconciler.jobtypes.registry import load_job_types
@@ -37,7 +38,7 @@ from jobreconciler.loops.expectations import ExpectationLoop
 from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
 from jobreconciler.loops.records import pass_json
-from jobreconciler.loops.retention import RetentionLoop
+from jobreconciler.loops.retention import RetentionLoop, as_json
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.supervise import Supervisor
@@ -137,6 +138,7 @@ class Daemon:
         )
         self.supervisor = Supervisor(self.metrics)
         self._ready = False
+        self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def _store_died(self, error: BaseException) -> None:
@@ -164,7 +166,13 @@ class Daemon:
         for trouble in (self.scheduler.trouble, self.worker.trouble):
             if trouble is not None:
                 return False, trouble
+        state = self.reconciler.state
+        if state is None or state.revision is None:
+            return True, f"{NOTHING_APPLIED}; `jobreconciler status` says why"
         return True, "ready"
+
+    def closing(self) -> bool:
+        return self._closing
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         slots = self.scheduler.next_slots()
@@ -253,6 +261,12 @@ class Daemon:
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
         await self.reconciling.now(f"approved by {actor}")
+
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        swept = as_json(await self.retention.sweep(dry_run=dry_run))
+        if not dry_run:
+            log.info("forgotten_on_request", actor=actor)
+        return {**swept, "dryRun": dry_run}
 
     # ------------------------------------------------------------------------------- running
 
@@ -371,6 +385,7 @@ class Daemon:
         for task in self._tasks:
             if task.get_name() != "results":
                 task.cancel()
+        self._closing = True
         server.stop()
         with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)

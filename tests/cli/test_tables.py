@@ -229,8 +229,45 @@ def test_one_job_shows_its_schedule_its_revision_and_what_is_wrong() -> None:
 
 
 def status(**more: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"attention": [], "running": [], "warnings": [], "uncommitted": []}
-    return {"counts": COUNTS, "source": SOURCE, **empty, **more}
+    lists = ("attention", "running", "suspensions", "warnings", "uncommitted")
+    empty: dict[str, Any] = {name: [] for name in lists}
+    return {"counts": COUNTS, "source": SOURCE, "late": 0, "overrunning": 0, **empty, **more}
+
+
+def stop(scope: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "scope": scope,
+        "target": None if scope == "fleet" else "red",
+        "actor": "ada (operator)",
+        "reason": None,
+        "since": "2025-06-01T11:00:00Z",
+        "until": None,
+        **more,
+    }
+
+
+def test_a_pause_is_said_first_with_who_until_when_and_why() -> None:
+    paused = stop("fleet", until="2025-06-01T14:00:00Z", reason="upgrade")
+    lines = tables.status_text(status(suspensions=[stop("tag"), paused]), PAGE).splitlines()
+    assert lines[:4] == [
+        "paused · 3 jobs, 2 enabled, 0 running, 0 waiting",
+        "    the fleet is paused by ada (operator) until 2025-06-01T14:00:00Z, in 2h:",
+        "    upgrade",
+        "    jobs tagged red are suspended by ada (operator) until it is lifted",
+    ]
+
+
+def test_of_many_suspensions_the_first_are_named() -> None:
+    text = tables.status_text(status(suspensions=[stop("job")] * 7), PAGE)
+    assert text.startswith("all well · ")
+    assert text.count("red is suspended by ada") == 5
+    assert "2 other suspensions: `jobreconciler jobs --state suspended` lists the jobs" in text
+
+
+def test_late_and_overrunning_jobs_are_counted_as_what_is_wrong() -> None:
+    text = tables.status_text(status(late=2, overrunning=1), PAGE)
+    assert text.startswith("2 late, 1 overrunning · 3 jobs")
 
 
 def test_what_hinders_the_daemon_comes_first_and_uncommitted_edits_last() -> None:

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from jobreconciler.core.catalog import COMPONENTS, catalog
 from jobreconciler.core.render_tree import Card, fleet_tree, job_tree
-from jobreconciler.model.views import FleetCounts, Live
+from jobreconciler.model.views import FleetCounts, Live, Printed
 from samples import COUNTS, FAILED, HELD, MISSED, NOW, SKIPPED, SOURCE, execution, job
 
 HERE = Path(__file__).parent
@@ -48,7 +48,10 @@ TREES: dict[str, dict[str, Any]] = {
     },
     "a failed job": job_tree(Card(job(), FAILED), [FAILED, MISSED, SKIPPED], NOW),
     "a running job": job_tree(
-        Card(job(), execution("running"), Live((3, 8), None)), [execution("running")], NOW
+        Card(job(), execution("running"), Live((3, 8), None)),
+        [execution("running")],
+        NOW,
+        printed=Printed(b"begun\n3 of 8 rows\n", NOW),
     ),
     "a job that never ran": job_tree(Card(job()), [], NOW),
     "a job called constructor": fleet_tree(COUNTS, SOURCE, [Card(job("constructor"))], NOW),
@@ -139,6 +142,17 @@ def test_what_a_component_is_given_is_what_the_catalog_promises(
                 "JobLogEntry": 3,
             },
         ),
+        (
+            "a running job",
+            {
+                "Stack": 2,
+                "JobCard": 1,
+                "JobPhaseIndicator": 1,
+                "JobProgressBar": 1,
+                "ExecutionHistory": 1,
+                "JobLogEntry": 3,
+            },
+        ),
         ("a job that never ran", {"Stack": 1, "JobCard": 1, "ExecutionHistory": 1}),
     ],
 )
@@ -155,6 +169,7 @@ def test_only_what_there_is_something_to_say_about_is_drawn(
         ("a fleet", ["The nightly job", "The busy job", "Run it every hour", "Ada Lovelace"]),
         ("a fleet", ['"percentage":25', '"failed: exit code 3"', '"2026-03-14T10:30:00Z"']),
         ("a fleet", ["line 4: unknown key", '"label":"rows","value":3']),
+        ("a running job", ['"message":"3 of 8 rows"', '"title":"Output"']),
         ("a running job", ['"phase":"running"', '"itemsProcessed":3', '"percentage":37.5']),
         ("a failed job", ["missed: 5 slots", "skipped: overlap", '"level":"warn"']),
         ("a job called constructor", ["The constructor job"]),

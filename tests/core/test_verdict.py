@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from jobreconciler.core.verdict import (
     applied_conditions,
     failed_conditions,
@@ -33,8 +35,8 @@ def test_an_error_that_names_its_delay_is_believed() -> None:
 
 def test_a_stalled_source_says_so_and_keeps_since_while_it_lasts() -> None:
     error = Stalled("the ref is gone", reason="RefMissing", hint="restore it")
-    first = failed_conditions((), error, NOW)
-    second = failed_conditions(first, error, LATER)
+    first = failed_conditions((), error, NOW, applied=True)
+    second = failed_conditions(first, error, LATER, applied=True)
     assert {c.type: c.status for c in first} == {
         "Ready": "False",
         "SourceReady": "False",
@@ -44,8 +46,24 @@ def test_a_stalled_source_says_so_and_keeps_since_while_it_lasts() -> None:
     assert all(c.since == NOW for c in second)
 
 
+@pytest.mark.parametrize(
+    ("applied", "said"),
+    [
+        (True, "the last good revision keeps running: no repository. check --repo"),
+        (
+            False,
+            "no revision has been applied yet, so nothing runs: no repository. check --repo",
+        ),
+    ],
+)
+def test_what_goes_on_while_the_source_cannot_be_read(applied: bool, said: str) -> None:
+    error = Stalled("no repository", hint="check --repo")
+    ready = failed_conditions((), error, NOW, applied=applied)[0]
+    assert (ready.type, ready.message) == ("Ready", said)
+
+
 def test_recovery_is_a_new_condition_from_now_on() -> None:
-    failed = failed_conditions((), Transient("no", reason="GitTimeout"), NOW)
+    failed = failed_conditions((), Transient("no", reason="GitTimeout"), NOW, applied=True)
     good = applied_conditions(failed, Plan("a" * 40, None), LATER)
     assert {c.type: (c.status, c.since) for c in good} == {
         "Ready": ("True", LATER),
@@ -57,7 +75,7 @@ def test_recovery_is_a_new_condition_from_now_on() -> None:
 def test_a_blocked_prune_outlives_a_git_error_and_names_the_way_out() -> None:
     plan = Plan("b" * 40, None, blocked=Blocked(("x",), (), 1, "deletes 1 of 1 jobs"))
     blocked = applied_conditions((), plan, NOW)
-    kept = failed_conditions(blocked, Transient("no"), LATER)
+    kept = failed_conditions(blocked, Transient("no"), LATER, applied=True)
     condition = next(c for c in kept if c.type == "PruneBlocked")
     assert condition.since == NOW
     assert "Allow-Prune: true" in condition.message

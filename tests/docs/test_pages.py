@@ -14,13 +14,13 @@ from typing import Any, cast
 import pytest
 
 from gitrepo import GitRepo
-from jobreconciler.cli.index import VERBS
+from jobreconciler.cli.index import INDEX, VERBS
 from jobreconciler.cli.main import main
 from jobreconciler.cli.options import FLAGS
 from jobreconciler.clock import SystemClock
 from jobreconciler.core import verdict
 from jobreconciler.observe.metrics import Metrics
-from jobreconciler.settings import FIELDS
+from jobreconciler.settings import load_settings
 from jobreconciler.source import faults
 from jobreconciler.web.app import create_app
 from observe.test_metrics import AT, report_everything, row, scrape
@@ -123,6 +123,16 @@ def test_every_verb_has_its_row_and_no_row_a_verb_that_is_not_there() -> None:
     assert rows == set(VERBS)
 
 
+def test_what_is_done_by_hand_is_on_the_operating_page() -> None:
+    by_hand = section(page("operating.md"), "By hand")
+    named = {words[0] for words in commands(by_hand)}
+    elsewhere = {"run", "apply", "reconcile", "approve-prune"}
+    assert named >= {*INDEX["Running"], "gc"} - elsewhere
+    keep = {"--" + name.replace("_", "-") for name in FLAGS if name.startswith("keep_")}
+    assert {flag for flag in keep if f"`{flag} " not in by_hand} == set()
+    assert "/readyz" in by_hand and "confirms" in by_hand
+
+
 HELLO = "meta: {id: a}\npayload: {jobType: command, parameters: {argv: [/bin/true]}}\n"
 
 
@@ -165,11 +175,14 @@ def test_json_answers_have_the_documented_keys(
         assert list(answer) == keys(shapes[words[0]][which]), words
 
 
-def test_the_settings_file_of_the_page_is_one() -> None:
-    import tomllib
-
+def test_the_settings_file_of_the_page_is_one(tmp_path: Path) -> None:
     [block] = re.findall(r"```toml\n(.*?)```", page("operating.md"), re.DOTALL)
-    assert {name.replace("-", "_") for name in tomllib.loads(block)} <= set(FIELDS)
+    config = tmp_path / "jobreconciler.toml"
+    config.write_text(block, encoding="utf-8")
+    settings = load_settings({"config": config}, environ={})
+    assert settings.concurrency_groups == {"database": 3}
+    limits = section(page("job-file.md"), "Limits")
+    assert "    concurrencyGroup: database\n" in limits and "[concurrency-groups]" in limits
 
 
 # ------------------------------------------------------------------------------- HTTP, metrics
@@ -193,6 +206,21 @@ def families() -> set[str]:
     metrics.http_request("GET", "/", 200, 0.1)
     text = scrape(metrics, [row("nightly", late_after=1.0, overrun_after=1.0)], {"nightly": AT}).raw
     return set(re.findall(r"^# TYPE (jobreconciler_\w+)", text, re.MULTILINE))
+
+
+def test_what_is_said_to_be_missing_is_missing() -> None:
+    text = page("limits.md")
+    missing = set(re.findall(r"no `((?:GET|POST) /\S+)`", text))
+    assert missing >= {"POST /hooks/git", "POST /api/v1/plan"}
+    assert {each for each in missing if f"| `{each}` |" in page("interfaces.md")} == set()
+    assert "`audit verify`" in text and "audit" not in VERBS
+    assert not list((ROOT / "deploy").rglob("*.json")), "a dashboard is there: limits.md says none"
+    assert "Grafana" in text and "Kubernetes manifests" in text
+
+
+def test_each_no_to_a_webhook_is_explained() -> None:
+    text = section(page("interfaces.md"), "Webhooks")
+    assert {each for each in ("401", "409", "411", "413", "422") if each not in text} == set()
 
 
 def test_every_metric_has_its_row_and_every_row_a_metric() -> None:

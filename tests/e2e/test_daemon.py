@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import time
+import urllib.request
 from pathlib import Path
 
 from loops.world import job_file
@@ -145,6 +147,21 @@ def test_sigterm_ends_the_daemon_and_leaves_the_run_alone(daemon: Running) -> No
         lambda: [e for e in daemon.executions("long") if e["status"] == "succeeded"], "its result"
     )
     assert done[0]["id"] == execution["id"]
+
+
+def test_who_follows_an_output_is_let_go_without_an_error(daemon: Running) -> None:
+    daemon.repo.write({"jobs.d/long.yaml": script("long", "echo begun; sleep 3; echo done")})
+    daemon.repo.commit("jobs")
+    daemon.start()
+    _, execution = daemon.post("/api/v1/jobs/long/trigger")
+    until(lambda: daemon.executions("long")[0]["status"] == "running", "long to run")
+    path = f"{daemon.url}/api/v1/executions/{execution['id']}/logs?follow=1"
+    with urllib.request.urlopen(path, timeout=60) as followed:
+        assert followed.readline() == b"begun\n"
+        assert daemon.stop() == 0
+        assert followed.read() == b""
+    said = [json.loads(line) for line in daemon.said().splitlines()]
+    assert [line for line in said if line["level"] in ("error", "critical")] == []
 
 
 def test_drain_waits_for_what_runs(daemon: Running) -> None:
@@ -336,3 +353,19 @@ def test_a_missing_secret_is_never_tried_again_and_says_so(daemon: Running) -> N
     (execution,) = daemon.executions("secretive")
     assert len(execution["attempts"]) == 1
     assert "NOT_SET_ANYWHERE" in execution["error"]
+
+
+def test_a_daemon_that_never_applied_anything_says_so_wherever_it_is_asked(
+    daemon: Running,
+) -> None:
+    daemon.start()
+    said = "no revision has been applied yet, so nothing runs"
+    assert daemon.get("/readyz") == {
+        "ready": True,
+        "message": f"{said}; `jobreconciler status` says why",
+    }
+    shown = daemon.cli("status").stdout
+    assert f"{said}: " in shown.replace("\n  ", " ")
+    assert "last good revision" not in shown
+    daemon.repo.write({"jobs.d/a.yaml": job_file("a")}).commit("Add a")
+    until(lambda: daemon.get("/readyz")["message"] == "ready", "the first revision")

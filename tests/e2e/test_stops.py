@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -83,8 +84,14 @@ def test_a_suspended_jobs_slots_become_one_row_also_across_a_kill(running: Runni
 def test_a_pause_refuses_what_is_not_overridden_and_ends_by_itself(running: Running) -> None:
     declare(running, byhand=job("byhand"))
     running.start()
-    status, made = running.post("/api/v1/pause", {"for": 3, "reason": "upgrade"})
+    status, made = running.post("/api/v1/pause", {"for": 20, "reason": "upgrade"})
     assert (status, made["scope"]) == (201, "fleet")
+    said = running.cli("status").stdout
+    assert said.startswith("paused"), said
+    assert "the fleet is paused by " in said and "upgrade" in said
+    looked = running.cli("doctor", "-o", "json", "--listen", f"127.0.0.1:{running.port}")
+    [check] = [each for each in json.loads(looked.stdout)["checks"] if each["name"] == "pause"]
+    assert (check["status"], check["hint"]) == ("warn", "`jobreconciler unpause` lifts it")
     status, problem = trigger(running, "byhand")
     assert (status, problem["reason"]) == (409, "Suspended")
     assert "`jobreconciler trigger byhand --override`" in problem["hint"]
@@ -92,7 +99,20 @@ def test_a_pause_refuses_what_is_not_overridden_and_ends_by_itself(running: Runn
     assert status == 202
     assert execution["trigger"]["reason"].startswith("now; in spite of: the fleet is paused")
     until(lambda: statuses(running, "byhand") == ["succeeded"], "the overriding run")
+    running.post("/api/v1/pause", {"for": 2})
     until(lambda: trigger(running, "byhand")[0] == 202, "the pause to end by itself")
+    running.post("/api/v1/suspensions", {"tag": "red", "reason": "too hot"})
+    running.post("/api/v1/suspensions/lift", {"tag": "red"})
+    listed = running.get("/api/v1/suspensions?all=1&limit=2")
+    tag, second = listed["suspensions"]
+    assert (tag["target"], tag["reason"], tag["endedBy"]) == ("red", "too hot", "operator")
+    assert (second["endedAt"], second["endedBy"]) == (second["until"], None)
+    [first] = running.get(f"/api/v1/suspensions?all=1&cursor={listed['nextCursor']}")["suspensions"]
+    assert (first["reason"], first["endedBy"]) == ("upgrade", "operator")
+    assert running.get("/api/v1/suspensions") == {"suspensions": []}
+    said = running.cli("changes", "--stops").stdout
+    assert said.startswith("jobs tagged red ") and said.count("lifted by operator") == 2
+    assert "ended by itself" in said
     until(lambda: statuses(running, "byhand") == ["succeeded"] * 2, "a run after the pause")
 
 
@@ -166,8 +186,16 @@ def test_a_slot_that_waits_past_its_deadline_is_missed(running: Running) -> None
 
 
 def test_a_late_job_is_listed_and_counted(running: Running) -> None:
-    declare(running, rare=job("rare", expect="{successWithin: 1s}"))
+    declare(
+        running,
+        rare=job("rare", expect="{successWithin: 1s}"),
+        slow=job("slow", argv="[/bin/sleep, '30']", expect="{runtimeWithin: 1s}"),
+    )
     running.start()
+    _, slow = trigger(running, "slow")
     until(lambda: running.get("/api/v1/jobs?state=late")["jobs"], "it to be late")
+    until(lambda: running.get("/api/v1/jobs?state=overrunning")["jobs"], "another to overrun")
+    assert running.cli("status").stdout.startswith("1 late, 1 overrunning")
+    running.post(f"/api/v1/executions/{slow['id']}/cancel")
     assert 'job_late{job="rare"} 1' in running.get("/metrics", raw=True)
     trigger(running, "rare")

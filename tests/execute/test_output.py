@@ -103,6 +103,24 @@ def test_a_follower_reads_every_byte_that_was_kept_and_knows_what_was_not(
     assert any(skipped for _, skipped in missed) or chunk.ended
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_newest_bytes_of_a_running_job_come_without_a_gap(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    output = Capture(str(tmp_path), 4096)
+    printed = b""
+    assert capture.read_tail(tmp_path / "nowhere" / "output") == (b"", 0.0)
+    for _ in range(60):
+        data = chance.randbytes(chance.choice([1, 100, 900, 2048, 9000]))
+        output.write(data)
+        printed += data
+        tail, at = capture.read_tail(tmp_path / "output", 1000)
+        assert tail and printed.endswith(tail)
+        assert at > 0
+        if len(printed) <= 2048:
+            assert tail == printed[-1000:]
+    output.close()
+
+
 def test_a_full_disk_does_not_end_the_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -349,6 +349,46 @@ def test_drift_is_healed_while_git_is_away(world: World) -> None:
     assert job is not None and job.config["meta"]["id"] == "a"
 
 
+def test_drift_that_cannot_be_healed_is_said_until_it_can(world: World) -> None:
+    world.commit(a=job_file("a"), b=job_file("b"), c=job_file("c"))
+    world.reconcile()
+    other = world.sqlite()
+    (whole,) = other.execute(
+        "SELECT text FROM blobs JOIN job_configs USING (blob) WHERE job_id = 'a'"
+    ).fetchone()
+    broken = "(SELECT blob FROM job_configs WHERE job_id = '{}')"
+    other.execute(
+        f"UPDATE blobs SET text = CAST('meta: [' AS BLOB) WHERE blob = {broken.format('a')}"
+    )
+    other.execute(f"DELETE FROM blobs WHERE blob = {broken.format('b')}")
+    other.execute("UPDATE job_configs SET config = '{}'")
+    world.repo.path.rename(world.path / "away")
+    world.restart()
+    assert world.reconciler.heal() == {"c"}
+
+    def drifted() -> dict[str, str]:
+        return {
+            job_id: condition.message
+            for job_id in ("a", "b", "c")
+            if (job := world.store.job(job_id)) is not None
+            for condition in job.conditions
+            if condition.type == "Drifted"
+        }
+
+    assert set(drifted()) == {"a", "b"}
+    assert all("cannot put it back: " in message for message in drifted().values())
+    assert world.reconciler.heal() == frozenset()
+    assert set(drifted()) == {"a", "b"}
+    other.execute(f"UPDATE blobs SET text = ? WHERE blob = {broken.format('a')}", (whole,))
+    other.close()
+    assert world.reconciler.heal() == {"a"}
+    assert set(drifted()) == {"b"}
+    (world.path / "away").rename(world.repo.path)
+    world.restart()
+    assert world.reconciler.heal() == {"b"}
+    assert drifted() == {}
+
+
 def test_a_row_deleted_behind_the_back_is_found_at_the_next_start(world: World) -> None:
     world.commit(a=job_file("a"), b=job_file("b"))
     world.reconcile()

@@ -61,6 +61,7 @@ FILTERS = [
     ("failing", {"state": "failing"}, ["b1"]),
     ("suspended: nothing can be yet", {"state": "suspended"}, []),
     ("late: nothing can be yet", {"state": "late"}, []),
+    ("overrunning: nothing can be yet", {"state": "overrunning"}, []),
     ("by text in the title", {"q": "BILL"}, ["b1"]),
     ("by text in the path", {"q": "jobs.d/h"}, ["hand", "hook"]),
     ("by text whose mark is none", {"q": "100%"}, ["b1"]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobreconciler.core.suspension import past_json
 from jobreconciler.errors import NotFound
 from jobreconciler.model.execution import Attempt, Missed, Trigger
 from jobreconciler.model.suspension import Suspension
@@ -75,6 +76,19 @@ def test_a_second_suspension_takes_the_place_of_the_first(store: SqlStore) -> No
     ).result()
     assert store.suspensions() == (second,)
     assert store.changelog("nightly").items[0].fields[0].old["until"] is not None
+
+
+def test_every_stop_stays_in_the_list_with_its_end(place: Place, store: SqlStore) -> None:
+    store.suspend(stop("fleet", "", until=after(hours=1))).result()
+    store.suspend(stop("tag", "red", created_at=after(minutes=1))).result()
+    store.lift("tag", "red", "bob", after(minutes=2)).result()
+    place.clock.at = after(hours=2)
+    first = store.past_suspensions(limit=1)
+    second = store.past_suspensions(limit=1, cursor=first.next_cursor)
+    assert [past_json(each, after(hours=2))["endedBy"] for each in first.items] == ["bob"]
+    assert [past_json(each, after(hours=2))["endedBy"] for each in second.items] == [None]
+    assert [past_json(each, NOW)["endedAt"] for each in second.items] == [None]
+    assert second.next_cursor is None
 
 
 SCOPES = {

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +15,13 @@ import httpx
 from fastapi import FastAPI
 
 from jobreconciler.errors import NotFound
-from jobreconciler.execute.capture import Chunk, read_output
+from jobreconciler.execute.capture import Chunk, read_output, read_tail
 from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.change import AppliedChange, FieldChange, Provenance, ReconcileRecord
 from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Execution, Trigger
 from jobreconciler.model.suspension import Suspension, SuspensionScope
-from jobreconciler.model.views import Live
+from jobreconciler.model.views import Live, Printed
 from jobreconciler.ports import ChangeSet, Clock, Executor, JobTypes
 from jobreconciler.store.store import SqlStore
 from samples import NOW, REVISION, SOURCE, config
@@ -66,6 +66,10 @@ class Spool:
     ) -> Chunk:
         return read_output(self.output(execution_id, attempt), offset, limit)
 
+    def tail(self, execution_id: str, attempt: int) -> Printed | None:
+        data, at = read_tail(self.output(execution_id, attempt))
+        return Printed(data, datetime.fromtimestamp(at, UTC)) if data else None
+
     def write(self, execution_id: str, attempt: int, content: bytes) -> Path:
         path = self.output(execution_id, attempt)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,9 @@ class Daemon:
 
     def ready(self) -> tuple[bool, str]:
         return self.readiness
+
+    def closing(self) -> bool:
+        return False
 
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
         return {job_id: self.slots[job_id] for job_id in job_ids if job_id in self.slots}
@@ -150,6 +157,10 @@ class Daemon:
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         self.calls.append(("reconcile", actor))
         return {"revision": REVISION, "result": "unchanged"}
+
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        self.calls.append(("forget", actor, str(dry_run)))
+        return {"executions": 0, "dryRun": dry_run}
 
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))

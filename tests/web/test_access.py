@@ -254,3 +254,5 @@ class TestProblems:
 
         answer = client.post("/api/v1/prune-approvals", headers=operator, content=pieces())
         assert answer.status_code == 411
+        hook = client.post("/hooks/jobs/nightly", content=pieces())
+        assert hook.status_code == 411

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,7 @@ class TestDaemon:
             "/api/v1/reconciles",
             "/api/v1/changelog",
             "/api/v1/reconcile",
+            "/api/v1/gc",
             "/api/v1/prune-approvals",
             "/api/v1/suspensions",
             "/api/v1/suspensions/lift",
@@ -176,6 +178,33 @@ class TestStatus:
         newest = tree["state"]["executions"][0]
         assert (newest["status"], newest["level"]) == ("missed", "warn")
         assert newest["message"].startswith("missed: 2 slots")
+
+    def test_a_running_job_shows_the_last_lines_it_printed(
+        self, client: Client, daemon: Daemon, store: SqlStore
+    ) -> None:
+        declare(store, config("busy"))
+        busy = start(store, "busy", 1)
+        assert client.get("/api/v1/status/busy").json()["state"]["job"]["log"] == []
+        printed = b"".join(b"line %d\n" % number for number in range(25))
+        path = daemon.spool.write(busy, 1, printed + "caf\xe9 \u00e9\n".encode("latin-1"))
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+        tree = client.get("/api/v1/status/busy").json()
+        TREE.validate(tree)
+        log = tree["state"]["job"]["log"]
+        assert [line["message"] for line in log] == [
+            *(f"line {number}" for number in range(6, 25)),
+            "caf\ufffd \ufffd",
+        ]
+        assert {(line["timestamp"], line["level"]) for line in log} == {
+            ("2026-03-14T09:30:00Z", "info")
+        }
+
+    def test_a_job_that_has_ended_shows_its_history_alone(
+        self, client: Client, daemon: Daemon, store: SqlStore
+    ) -> None:
+        declare(store, config("nightly"))
+        daemon.spool.write(run(store, "nightly", 1), 1, b"done\n")
+        assert client.get("/api/v1/status/nightly").json()["state"]["job"]["log"] == []
 
     def test_a_fleet_comes_in_pages_and_takes_the_filters_of_jobs(
         self, client: Client, store: SqlStore

@@ -179,6 +179,16 @@ class TestIdempotencyKey:
         assert daemon.triggered == 1
 
 
+def test_history_is_forgotten_on_request(
+    client: Client, daemon: Daemon, operator: dict[str, str]
+) -> None:
+    answer = client.post("/api/v1/gc", json={"dryRun": True}, headers=operator)
+    assert (answer.status_code, answer.json()["dryRun"]) == (200, True)
+    assert client.post("/api/v1/gc", json={"keep": 0}, headers=operator).status_code == 422
+    assert client.post("/api/v1/gc", json={}).status_code == 401
+    assert daemon.calls == [("forget", "operator", "True")]
+
+
 def test_a_reconcile_is_answered_with_its_record(
     client: Client, daemon: Daemon, operator: dict[str, str]
 ) -> None:

@@ -12,18 +12,21 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from jobreconciler.cli.client import LOOPBACK, Client
+from jobreconciler.cli.client import Client
 from jobreconciler.cli.words import count, relative, span
+from jobreconciler.core.suspension import sentence
 from jobreconciler.errors import JobReconcilerError, NotFound
+from jobreconciler.model.suspension import Suspension
 from jobreconciler.model.views import SourceState
 from jobreconciler.settings import Settings
+from jobreconciler.tokens import is_loopback
 
 Status = Literal["ok", "warn", "fail"]
 OLDEST_GIT = (2, 31)
@@ -166,6 +169,30 @@ def _user() -> str:
     return f"user {os.geteuid()}"
 
 
+def secrets(settings: Settings, now: datetime) -> Iterator[Check]:  # noqa: ARG001
+    """Where `{file: name}` secrets lie; their contents are never looked at."""
+    path = settings.secrets_path
+    if not path.exists():
+        named = settings.secrets_dir is not None
+        yield Check(
+            "secrets",
+            "warn" if named else "ok",
+            f"there is no {path}" if named else f"none in files; they would be in {path}",
+            f"make it with mode 700 for {_user()}" if named else "",
+        )
+        return
+    if not os.access(path, os.R_OK | os.X_OK):
+        yield Check("secrets", "fail", f"{path} cannot be read", f"chown it to {_user()}")
+        return
+    # A directory that is closed to others keeps its files from them, whatever their modes are.
+    loose = _open_to_others(path)
+    if loose and any(each.is_file() and _open_to_others(each) for each in path.iterdir()):
+        said = f"{path} is open to others ({loose}), and so are files in it"
+        yield Check("secrets", "warn", said, f"chmod 700 {path}")
+    else:
+        yield Check("secrets", "ok", str(path))
+
+
 def token(settings: Settings, now: datetime) -> Iterator[Check]:  # noqa: ARG001
     path = settings.operator_token_file
     if settings.token is not None:
@@ -193,16 +220,24 @@ def store(settings: Settings, now: datetime) -> Iterator[Check]:
         opened = open_store(settings, read_only=True)
     except NotFound:
         yield Check("store", "ok", "none yet; the first `run` or `apply` makes it")
+        yield from _access(settings, has_tokens=False)
         return
     try:
         state = opened.source_state()
         jobs = opened.fleet_counts().jobs
         has_tokens = opened.has_tokens()
+        stops = opened.suspensions()
     finally:
         opened.close()
     yield Check("store", "ok", f"{_store_name(settings)}, {count(jobs, 'job')}")
     yield from _watch(state, now)
-    if settings.listen_host not in LOOPBACK and not has_tokens:
+    yield from _paused(stops)
+    yield from _access(settings, has_tokens=has_tokens)
+
+
+def _access(settings: Settings, *, has_tokens: bool) -> Iterator[Check]:
+    """`run` refuses to start where anybody could reach it and nobody made a token."""
+    if not is_loopback(settings.listen_host) and not has_tokens:
         yield Check(
             "access",
             "fail",
@@ -215,6 +250,13 @@ def _store_name(settings: Settings) -> str:
     if settings.store is None:
         return f"{settings.database_path} (SQLite {sqlite3.sqlite_version})"
     return settings.store.partition(":")[0]
+
+
+def _paused(stops: Iterable[Suspension]) -> Iterator[Check]:
+    """A fleet that was paused looks like one where nothing starts."""
+    for stop in stops:
+        if stop.scope == "fleet":
+            yield Check("pause", "warn", sentence(stop), "`jobreconciler unpause` lifts it")
 
 
 def _watch(state: SourceState | None, now: datetime) -> Iterator[Check]:
@@ -338,6 +380,7 @@ CHECKS: tuple[Look, ...] = (
     repository,
     job_types,
     state_directory,
+    secrets,
     store,
     token,
     clock,

@@ -19,6 +19,7 @@ SHORT = 12
 UNCOMMITTED_SHOWN = 5
 LONGEST_VALUE = 40
 """Characters of a parameter's value that are shown."""
+STOPS_SHOWN = 5
 
 
 # ---------------------------------------------------------------------------------- executions
@@ -279,7 +280,7 @@ def field_lines(item: Json, page: Page, indent: str) -> list[str]:
 def status_text(status: Json, page: Page) -> str:
     """What failed first, then what runs, then where the source stands."""
     counts, source = status["counts"], status["source"]
-    text = [_headline(counts, source, status["warnings"], page)]
+    text = [_headline(status, page), *_stops(status["suspensions"], page)]
     for title, jobs in (("Needs attention", status["attention"]), ("Running", status["running"])):
         if jobs:
             text += ["", page.styled(title, "bold"), _attention(jobs, page)]
@@ -302,12 +303,11 @@ def _uncommitted_text(paths: Sequence[str]) -> str:
     return f"not committed, so not applied: {named}{rest}"
 
 
-def _headline(counts: Json, source: Json, warnings: Sequence[str], page: Page) -> str:
-    bad = [
-        count(counts[name], word, word)
-        for name, word in (("failing", "failing"), ("held", "held"))
-        if counts[name]
-    ]
+def _headline(status: Json, page: Page) -> str:
+    counts = status["counts"]
+    bad = ["paused"] if any(stop["scope"] == "fleet" for stop in status["suspensions"]) else []
+    bad += [f"{counts[name]:,} {name}" for name in ("failing", "held") if counts[name]]
+    bad += [f"{status[name]:,} {name}" for name in ("late", "overrunning") if status[name]]
     if counts["invalidFiles"]:
         bad.append(count(counts["invalidFiles"], "invalid file"))
     good = [
@@ -319,13 +319,66 @@ def _headline(counts: Json, source: Json, warnings: Sequence[str], page: Page) -
     if counts["suspended"]:
         good.append(f"{counts['suspended']:,} suspended")
     line = ", ".join(good)
-    if not source["healthy"]:
+    if not status["source"]["healthy"]:
         bad.append("the source needs attention")
-    if warnings:
-        bad.append(count(len(warnings), "warning"))
+    if status["warnings"]:
+        bad.append(count(len(status["warnings"]), "warning"))
     if bad:
         return page.styled(", ".join(bad), "bad") + " · " + line
     return page.styled("all well", "good") + f" · {line}"
+
+
+def _stops(suspensions: Sequence[Json], page: Page) -> list[str]:
+    """Who stops what, until when and why: the fleet's pause first, then the oldest."""
+    stops = sorted(suspensions, key=lambda stop: stop["scope"] != "fleet")
+    lines = [line for stop in stops[:STOPS_SHOWN] for line in page.below(stop_text(stop, page))]
+    if len(stops) > STOPS_SHOWN:
+        more = count(len(stops) - STOPS_SHOWN, "other suspension")
+        lines += page.below(f"{more}: `jobreconciler jobs --state suspended` lists the jobs")
+    return lines
+
+
+def stops_text(stops: Sequence[Json], page: Page) -> str:
+    """Newest first: what was stopped by whom and when, how it ended, and why it was."""
+    lines = []
+    for stop in stops:
+        what = {
+            "fleet": "the fleet",
+            "job": str(stop["target"]),
+            "tag": f"jobs tagged {stop['target']}",
+            "owner": f"jobs of {stop['target']}",
+        }[stop["scope"]]
+        holds = stop["endedAt"] is None
+        lines.append(f"{page.styled(what, 'warn' if holds else 'plain')} {page.ago(stop['since'])}")
+        lines += page.below(
+            f"by {stop['actor']}" + (f": {stop['reason']}" if stop["reason"] else "")
+        )
+        lines += page.below(_end_text(stop, page))
+    return "\n".join(lines)
+
+
+def _end_text(stop: Json, page: Page) -> str:
+    if stop["endedAt"] is not None:
+        how = f"lifted by {stop['endedBy']}" if stop["endedBy"] else "ended by itself"
+        return f"{how} {page.ago(stop['endedAt'])}, {stop['endedAt']}"
+    return _until_text(stop, page)
+
+
+def _until_text(stop: Json, page: Page) -> str:
+    until = stop["until"]
+    return f"until {until}, {page.ago(until)}" if until else "until it is lifted"
+
+
+def stop_text(stop: Json, page: Page) -> str:
+    """`the fleet is paused by ada until …, in 2h: upgrade`."""
+    what = {
+        "fleet": "the fleet is paused",
+        "job": f"{stop['target']} is suspended",
+        "tag": f"jobs tagged {stop['target']} are suspended",
+        "owner": f"jobs of {stop['target']} are suspended",
+    }[stop["scope"]]
+    reason = f": {stop['reason']}" if stop["reason"] else ""
+    return f"{what} by {stop['actor']} {_until_text(stop, page)}{reason}"
 
 
 def _attention(jobs: Sequence[Json], page: Page) -> str:
@@ -355,7 +408,7 @@ def _remarks(job: Json) -> list[str]:
         condition["message"]
         for condition in job["conditions"]
         if condition["status"] == "True"
-        and condition["type"] in {"Held", "Late", "Overrunning"}
+        and condition["type"] in {"Held", "Drifted", "Late", "Overrunning"}
         # What holds many jobs at once is said once, below the source.
         and condition["reason"] != "PruneBlocked"
     ]
@@ -385,7 +438,7 @@ def _conditions(source: Json, page: Page) -> list[str]:
     said = set()
     for condition in source.get("conditions", ()):
         fine = ("SourceReady", "True"), ("Ready", "True"), ("Stalled", "False")
-        quiet = ("PruneBlocked", "False"), ("Reconciling", "False"), ("Reconciling", "True")
+        quiet = (("PruneBlocked", "False"),)
         # One fault shows in several conditions; the first of them says it in full.
         if (condition["type"], condition["status"]) not in (*fine, *quiet) and (
             condition["reason"] not in said

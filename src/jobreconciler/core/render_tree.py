@@ -22,11 +22,12 @@ from jobreconciler.core.render_words import (
     duration_text,
     failure_text,
     history_text,
+    last_lines,
     run_seconds,
 )
 from jobreconciler.model.execution import Execution
 from jobreconciler.model.job import StoredJob
-from jobreconciler.model.views import FleetCounts, Live, SourceState
+from jobreconciler.model.views import FleetCounts, Live, Printed, SourceState
 
 Json = dict[str, Any]
 
@@ -87,11 +88,13 @@ def job_tree(
     history: Sequence[Execution],
     now: datetime,
     *,
+    printed: Printed | None = None,
     next_cursor: str | None = None,
 ) -> Json:
-    """One job and the newest of its executions. State: `/job`, `/executions`, `/page`."""
+    """One job, the newest of its executions, and the last lines of what runs. State: `/job` (the
+    lines are its `log`), `/executions`, `/page`."""
     state = {
-        "job": _card_state(card, now),
+        "job": {**_card_state(card, now), "log": [] if printed is None else _log(printed)},
         "executions": [_history_row(execution) for execution in history],
         "page": _present({"nextCursor": next_cursor}),
     }
@@ -270,6 +273,14 @@ def _failure(job: StoredJob, execution: Execution) -> Json | None:
     )
 
 
+def _log(printed: Printed) -> list[Json]:
+    """A line says not when it came: each has the instant of the newest."""
+    at = views.instant(printed.at)
+    return [
+        {"timestamp": at, "level": "info", "message": line} for line in last_lines(printed.data)
+    ]
+
+
 def _history_row(execution: Execution) -> Json:
     at = execution.finished_at or execution.started_at or execution.queued_at
     return _present(
@@ -352,17 +363,24 @@ _FLEET_ELEMENTS: Final[dict[str, Json]] = {
     **_card_elements("$item", "", {"$template": "${failure/executionId}"}),
 }
 
+_LOG_ENTRY: Final = {name: {"$item": name} for name in ("timestamp", "level", "message")}
+
 _JOB_ELEMENTS: Final[dict[str, Json]] = {
-    "job-page": _element("Stack", {"direction": "column"}, ("card", "history")),
+    "job-page": _element("Stack", {"direction": "column"}, ("card", "log", "history")),
     **_card_elements("$state", "/job/", {"$state": "/job/failure/executionId"}),
+    "log": _element(
+        "Stack",
+        {"direction": "column", "title": "Output"},
+        ("line",),
+        repeat={"statePath": "/job/log"},
+        visible={"$state": "/job/log/0"},
+    ),
+    "line": _element("JobLogEntry", _LOG_ENTRY),
     "history": _element(
         "ExecutionHistory",
         {"executions": {"$state": "/executions"}, "nextCursor": {"$state": "/page/nextCursor"}},
         ("entry",),
         repeat={"statePath": "/executions", "key": "id"},
     ),
-    "entry": _element(
-        "JobLogEntry",
-        {name: {"$item": name} for name in ("timestamp", "level", "message")},
-    ),
+    "entry": _element("JobLogEntry", _LOG_ENTRY),
 }

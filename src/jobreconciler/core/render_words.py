@@ -5,6 +5,8 @@ from __future__ import annotations
 from jobreconciler.core import views
 from jobreconciler.model.execution import FAILED_STATUSES, Execution
 
+LINES_SHOWN = 20
+
 
 def run_seconds(execution: Execution) -> float | None:
     """How long it took from its first start to its end."""
@@ -28,6 +30,12 @@ def duration_text(seconds: float) -> str:
             rest = whole % size // rest_size
             return f"{whole // size} {unit}" + (f" {rest} {rest_unit}" if rest else "")
     return f"{whole} s"
+
+
+def last_lines(data: bytes) -> list[str]:
+    """The last 20 lines of an output; the first of these bytes may lie within a line."""
+    lines = data.decode("utf-8", "replace").splitlines()
+    return lines[-LINES_SHOWN:]
 
 
 def failure_text(execution: Execution) -> str:

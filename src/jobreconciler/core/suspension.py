@@ -116,6 +116,18 @@ def suspension_json(suspension: Suspension) -> dict[str, Any]:
     }
 
 
+def past_json(suspension: Suspension, now: datetime) -> dict[str, Any]:
+    """The same with its end, as a list of all that ever held shows it. `endedAt` is null while it
+    holds, `endedBy` also where it ended by itself."""
+    end = None if is_active(suspension, now) else end_of(suspension)
+    lifted = end is not None and end == suspension.lifted_at
+    return {
+        **suspension_json(suspension),
+        "endedAt": None if end is None else _instant(end),
+        "endedBy": suspension.lifted_by if lifted else None,
+    }
+
+
 def _instant(at: datetime) -> str:
     """RFC 3339; instants are in UTC everywhere."""
     return f"{at.replace(tzinfo=None).isoformat()}Z"

@@ -39,6 +39,9 @@ def _disables(change: Change) -> bool:
     return any(problem.code == "disable_held" for problem in change.problems)
 
 
+NOTHING_APPLIED = "no revision has been applied yet, so nothing runs"
+
+
 def applied_conditions(
     previous: Iterable[Condition], plan: Plan, now: datetime
 ) -> tuple[Condition, ...]:
@@ -74,16 +77,20 @@ def applied_conditions(
 
 
 def failed_conditions(
-    previous: Iterable[Condition], error: JobReconcilerError, now: datetime
+    previous: Iterable[Condition], error: JobReconcilerError, now: datetime, *, applied: bool
 ) -> tuple[Condition, ...]:
-    """The source's conditions after an error: what is applied stays applied, and says so."""
+    """The source's conditions after an error: what is applied stays applied, and says so.
+
+    `applied`: there is a revision that was.
+    """
     kept = [(c.type, c.status, c.reason, c.message) for c in previous if c.type == "PruneBlocked"]
     text = f"{error.message}. {error.hint}" if error.hint else error.message
     stalled: ConditionStatus = "True" if isinstance(error, Stalled) else "False"
+    running = "the last good revision keeps running" if applied else NOTHING_APPLIED
     return _carry(
         previous,
         [
-            ("Ready", "False", error.reason, f"the last good revision keeps running: {text}"),
+            ("Ready", "False", error.reason, f"{running}: {text}"),
             ("SourceReady", "False", error.reason, text),
             ("Stalled", stalled, error.reason, text if stalled == "True" else ""),
             *kept,

@@ -242,6 +242,33 @@ def _read_running(run: str, offset: int, limit: int) -> Chunk | None:
     return None
 
 
+def read_tail(path: str | os.PathLike[str], limit: int = 16_384) -> tuple[bytes, float]:
+    """The newest bytes of a running attempt's output, at most `limit` and without a gap, and when
+    the last of them were written, in seconds since the epoch."""
+    run = os.path.dirname(os.path.abspath(path))
+    try:
+        files = [(0, f"{run}/{spool.OUTPUT}")] + [(start, name) for _, start, name in pieces(run)]
+    except FileNotFoundError:
+        return b"", 0.0
+    tail, at, begins = b"", 0.0, None
+    for start, name in reversed(files):
+        try:
+            with open(name, "rb") as file:
+                state = os.fstat(file.fileno())
+                if begins is not None and start + state.st_size != begins:
+                    break
+                room = limit - len(tail)
+                file.seek(max(0, state.st_size - room))
+                tail = file.read(room) + tail
+        except FileNotFoundError:
+            break
+        at = max(at, state.st_mtime)
+        begins = start
+        if len(tail) >= limit:
+            break
+    return tail, at
+
+
 def _read(path: str, offset: int = 0, limit: int = -1) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)

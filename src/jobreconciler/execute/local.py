@@ -12,6 +12,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from jobreconciler.execute.templates import Templates
 from jobreconciler.execute.trees import RepositoryTrees
 from jobreconciler.execute.watching import Watch
 from jobreconciler.model.execution import Launch, Outcome
-from jobreconciler.model.views import Live
+from jobreconciler.model.views import Live, Printed
 from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning, Started, Trees
 
 _SLICE = 0.002
@@ -240,6 +241,10 @@ class LocalExecutor:
     ) -> capture.Chunk:
         """Follows the output also past the point where its middle is being cut out."""
         return capture.read_output(self.output(execution_id, attempt), offset, limit)
+
+    def tail(self, execution_id: str, attempt: int) -> Printed | None:
+        data, at = capture.read_tail(self.output(execution_id, attempt))
+        return Printed(data, datetime.fromtimestamp(at, UTC)) if data else None
 
     async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
         left = [one for one in left if one.execution_id not in self._runs]

@@ -79,6 +79,8 @@ class Reconciler:
         # The first pass compares whole listings, so that a row deleted meanwhile is found.
         self._first = True
         self._invalid_paths: frozenset[str] = frozenset()
+        # Whether jobs may be marked as drifted; what an earlier daemon marked is not known.
+        self._drifted = True
 
     @property
     def state(self) -> SourceState | None:
@@ -313,7 +315,9 @@ class Reconciler:
         state = self._state or SourceState(
             None, None, self._options.environment, self._loader.version
         )
-        conditions = failed_conditions(state.conditions, error, at)
+        conditions = failed_conditions(
+            state.conditions, error, at, applied=state.revision is not None
+        )
         if conditions != state.conditions:
             self._save_state(replace(state, conditions=conditions))
         return PassResult("failed", state.revision, error=error)
@@ -331,7 +335,7 @@ class Reconciler:
 
         Looking takes a second for 100,000 jobs, so it is done before anybody has to wait for it.
         """
-        if not self._store.drifted():
+        if not self._store.drifted() and not self._drifted:
             return frozenset()
         with self._lock:
             index = self._loaded()
@@ -339,10 +343,14 @@ class Reconciler:
             if state is None:
                 return frozenset()
             healed = heal(self._store, self._source, self._loader, index, state, self._clock.now())
-            if healed:
-                self._observer.drift_healed(len(healed))
-                self._observer.config_changed("healed", len(healed))
+            for job_id, condition in sorted(healed.left.items()):
+                log.error("drift_not_healed", job=job_id, error=condition.message)
+            self._store.set_drifted(healed.left).result()
+            self._drifted = bool(healed.left)
+            if healed.jobs:
+                self._observer.drift_healed(len(healed.jobs))
+                self._observer.config_changed("healed", len(healed.jobs))
                 self._observer.audit_head(self._store.audit_head())
                 self._observer.jobs_changed()
-                log.warning("drift_healed", jobs=sorted(healed))
-            return healed
+                log.warning("drift_healed", jobs=sorted(healed.jobs))
+            return healed.jobs

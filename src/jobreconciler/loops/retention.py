@@ -118,7 +118,7 @@ class Sweeper:
 
 
 class RetentionLoop:
-    """A sweep a while after the start, and then once a day."""
+    """A sweep a while after the start, then once a day, and whenever somebody asks for one."""
 
     def __init__(
         self, store: HistoryStore, spool: OutputSpool, clock: Clock, retention: Retention
@@ -127,6 +127,7 @@ class RetentionLoop:
         self._spool = spool
         self._clock = clock
         self._retention = retention
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         await asyncio.sleep(FIRST_AFTER_SECONDS)
@@ -134,12 +135,17 @@ class RetentionLoop:
             await self.sweep()
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def sweep(self) -> Swept:
-        sweeper = Sweeper(self._store, self._spool, self._clock, self._retention)
-        steps = sweeper.steps()
-        while await asyncio.to_thread(next, steps, self) is not self:
-            await asyncio.sleep(PAUSE_SECONDS)
-        log.info("forgotten", **as_json(sweeper.swept))
+    async def sweep(self, *, dry_run: bool = False) -> Swept:
+        """One sweep, after one that goes on. `dry_run` only counts what would go."""
+        async with self._turn:
+            sweeper = Sweeper(
+                self._store, self._spool, self._clock, self._retention, dry_run=dry_run
+            )
+            steps = sweeper.steps()
+            while await asyncio.to_thread(next, steps, self) is not self:
+                await asyncio.sleep(PAUSE_SECONDS)
+        if not dry_run:
+            log.info("forgotten", **as_json(sweeper.swept))
         return sweeper.swept
 
 

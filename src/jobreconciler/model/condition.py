@@ -8,7 +8,6 @@ from typing import Literal
 
 ConditionType = Literal[
     "Ready",
-    "Reconciling",
     "Stalled",
     "Held",
     "Suspended",

@@ -95,6 +95,13 @@ class FleetCounts:
     invalid_files: int = 0
 
 
+class Printed(NamedTuple):
+    """The newest bytes of what an attempt printed, and when the last of them came."""
+
+    data: bytes
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """What a running attempt has reported so far."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from jobreconciler.model.execution import Launch, Outcome
-    from jobreconciler.model.views import Live
+    from jobreconciler.model.views import Live, Printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,9 @@ class Executor(Protocol):
         self, execution_id: str, attempt: int, offset: int = 0, limit: int = 262_144
     ) -> OutputPiece:
         """What an attempt printed from `offset`, while it runs and afterwards. Blocks."""
+
+    def tail(self, execution_id: str, attempt: int) -> Printed | None:
+        """The newest 16 KiB of what a running attempt printed; None before it did. Blocks."""
 
     async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
         """Take over what an earlier daemon left.

@@ -47,6 +47,9 @@ class Service(Protocol):
     def job_types(self) -> JobTypes: ...
 
     def ready(self) -> tuple[bool, str]: ...
+    def closing(self) -> bool:
+        """The HTTP side is about to end: an answer that would go on for long ends now."""
+
     def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]: ...
     def waits_for(self, execution_id: str) -> str | None:
         """What keeps a queued execution from starting, in words; None: nothing does."""
@@ -111,5 +114,8 @@ class Service(Protocol):
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         """Wake the loop, wait for that pass; its record as JSON."""
+
+    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
+        """Sweep old history now, beside what is scheduled; how much went (or would), as JSON."""
 
     async def approve_prune(self, revision: str, actor: str) -> None: ...

@@ -166,6 +166,9 @@ class Store(Protocol):
 
     # writes: configs
     def apply(self, change_set: ChangeSet) -> Future[tuple[ChangelogRow, ...]]: ...
+    def set_drifted(self, drifted: Mapping[str, Condition]) -> Future[None]:
+        """These jobs have a Drifted condition, by their ids, and no others."""
+
     def set_source(self, source: SourceState) -> Future[None]: ...
     def approve(self, revision: str, actor: str, at: datetime) -> Future[None]: ...
 
@@ -260,6 +263,9 @@ class Store(Protocol):
 
     def audit_head(self) -> str:
         """The changelog's newest hash; of no rows, that which the first one follows."""
+
+    def past_suspensions(self, *, limit: int = 50, cursor: str | None = None) -> Page[Suspension]:
+        """Every one there ever was, also those that hold, newest first."""
 
     def remembered_suspensions(self) -> tuple[Suspension, ...]:
         """Those that hold, and those that ended not long ago."""

@@ -189,7 +189,7 @@ def repository_missing(path: str) -> Stalled:
     return Stalled(
         f"there is no repository at {path}",
         reason="RepositoryMissing",
-        hint="check --repo; what runs keeps running at the last good revision",
+        hint="check --repo",
     )
 
 

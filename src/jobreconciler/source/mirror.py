@@ -214,7 +214,5 @@ def no_such_ref(name: str, where: str, known: list[str]) -> Stalled:
     return Stalled(
         f"{where} has no branch or tag {name!r}",
         reason="RefMissing",
-        hint=f"did you mean {' or '.join(close)}? "
-        if close
-        else "check --ref; what runs keeps running at the last good revision",
+        hint=f"did you mean {' or '.join(close)}? " if close else "check --ref",
     )

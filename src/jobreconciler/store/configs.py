@@ -42,6 +42,11 @@ _DELETE = Statement(
 )
 _FORGET_CONDITIONS = Statement("DELETE FROM job_conditions WHERE job_id = :job_id")
 _RELEASE = Statement("DELETE FROM job_conditions WHERE job_id = :job_id AND type = 'Held'")
+_NONE_DRIFTED = Statement("DELETE FROM job_conditions WHERE type = 'Drifted'")
+_NOT_DRIFTED = Statement("DELETE FROM job_conditions WHERE type = 'Drifted' AND job_id IN {ids}")
+_OTHERS_NOT_DRIFTED = Statement(
+    "DELETE FROM job_conditions WHERE type = 'Drifted' AND job_id NOT IN {ids}"
+)
 _SET_CONDITION = insert(
     tables.job_conditions,
     "ON CONFLICT (job_id, type) DO UPDATE SET status = excluded.status, "
@@ -129,6 +134,8 @@ def _apply_changes(
         if old is not None and not old.deleted:
             upserts.append(_config_row(job, old.revision, old.generation, old, at))
     tx.many(_UPSERT, upserts)
+    if upserts:
+        tx.run(_NOT_DRIFTED, {"ids": tx.ids(row["job_id"] for row in upserts)})
     if new:
         tx.run(_NEW_STATES, {"ids": tx.ids(sorted(new))})
     tx.many(_DELETE, deletes)
@@ -219,12 +226,25 @@ def _stored(tx: Tx, job_ids: Iterable[str]) -> dict[str, _Stored]:
 
 def _apply_conditions(tx: Tx, change_set: ChangeSet) -> None:
     tx.many(_RELEASE, [{"job_id": job_id} for job_id in sorted(change_set.released)])
-    known = _stored(tx, change_set.held)
+    _set_conditions(tx, change_set.held)
+
+
+def set_drifted(tx: Tx, drifted: Mapping[str, Condition]) -> None:
+    """These jobs are drifted, and no others. One that lasts keeps its instant."""
+    if drifted:
+        tx.run(_OTHERS_NOT_DRIFTED, {"ids": tx.ids(sorted(drifted))})
+    else:
+        tx.run(_NONE_DRIFTED)
+    _set_conditions(tx, drifted)
+
+
+def _set_conditions(tx: Tx, conditions: Mapping[str, Condition]) -> None:
+    known = _stored(tx, conditions)
     tx.many(
         _SET_CONDITION,
         [
             _condition_row(job_id, condition)
-            for job_id, condition in sorted(change_set.held.items())
+            for job_id, condition in sorted(conditions.items())
             if job_id in known
         ],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -378,9 +378,10 @@ def _triggered_by(trigger: str) -> ColumnElement[bool]:
 def _in_state(tx: Tx, state: str, now: datetime) -> ColumnElement[bool]:
     if state == "suspended":
         return or_(_NOWHERE, *(_covered(stop) for stop in suspensions.active(tx, now)))
-    if state == "late":
-        late = (id_ for id_, found in expecting(tx).items() if _is_late(found, now))
-        return _CONFIG.job_id.in_(sorted(late))
+    if state in _LIMITS:
+        passed = _LIMITS[state]
+        over = (id_ for id_, found in expecting(tx).items() if _is_past(passed(found), now))
+        return _CONFIG.job_id.in_(sorted(over))
     choices = {
         "enabled": _CONFIG.enabled.is_(True),
         "disabled": _CONFIG.enabled.is_(False),
@@ -389,11 +390,15 @@ def _in_state(tx: Tx, state: str, now: datetime) -> ColumnElement[bool]:
         "failing": _STATE.consecutive_failures > 0,
     }
     if state not in choices:
-        raise _unknown("state", state, (*choices, "suspended", "late"))
+        raise _unknown("state", state, (*choices, "suspended", *_LIMITS))
     return choices[state]
 
 
 _NOWHERE = literal(1) == literal(0)
+_LIMITS: dict[str, Callable[[expectations.Limits], datetime | None]] = {
+    "late": lambda found: found.late_after,
+    "overrunning": lambda found: found.overrun_after,
+}
 
 
 def suspended(tx: Tx, now: datetime) -> int:
@@ -407,8 +412,8 @@ def suspended(tx: Tx, now: datetime) -> int:
     return int(count)
 
 
-def _is_late(found: expectations.Limits, now: datetime) -> bool:
-    return found.late_after is not None and now > found.late_after
+def _is_past(limit: datetime | None, now: datetime) -> bool:
+    return limit is not None and now > limit
 
 
 def _covered(stop: Suspension) -> ColumnElement[bool]:

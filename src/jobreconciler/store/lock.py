@@ -65,7 +65,8 @@ def in_use(holder: str) -> Refused:
     return Refused(
         f"the store is in use by {holder}",
         reason="StoreInUse",
-        hint="ask that daemon instead (`jobreconciler reconcile`), or stop it first",
+        hint="a daemon that has it is asked by `jobreconciler reconcile` and `gc` (--server names "
+        "it); for all else stop it first",
     )
 
 

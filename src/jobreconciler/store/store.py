@@ -199,6 +199,9 @@ class SqlStore:
         at = micros(change_set.applied_at or self._clock.now())
         return self.submit(lambda tx: configs.apply(tx, change_set, instance=self._instance, at=at))
 
+    def set_drifted(self, drifted: Mapping[str, Condition]) -> Future[None]:
+        return self.submit(lambda tx: configs.set_drifted(tx, drifted))
+
     def set_source(self, source: SourceState) -> Future[None]:
         return self.submit(lambda tx: configs.set_source(tx, source))
 
@@ -359,6 +362,9 @@ class SqlStore:
     def suspensions(self) -> tuple[Suspension, ...]:
         """Those that hold now, oldest first."""
         return self._read(suspensions.active, self._clock.now())
+
+    def past_suspensions(self, *, limit: int = 50, cursor: str | None = None) -> Page[Suspension]:
+        return self._read(suspensions.history, max(1, limit), cursor)
 
     def remembered_suspensions(self) -> tuple[Suspension, ...]:
         return self._read(suspensions.remembered, self._clock.now())

@@ -12,7 +12,9 @@ from jobreconciler.core.suspension import is_active, suspension_json
 from jobreconciler.errors import NotFound
 from jobreconciler.model.change import AppliedChange, FieldChange, LogAction, Provenance
 from jobreconciler.model.suspension import Suspension, SuspensionScope
+from jobreconciler.model.views import Page
 from jobreconciler.store import changelog, tables
+from jobreconciler.store.cursors import read_cursor, write_cursor
 from jobreconciler.store.rows import (
     instant,
     instant_or_none,
@@ -27,6 +29,9 @@ REMEMBERED = timedelta(days=31)
 """How long an ended one is still told to a daemon that starts: slots it stopped while no daemon
 ran are not caught up."""
 
+_KIND = "suspensions"
+_NEWEST = 2**63 - 1
+
 _COLUMNS = columns(tables.suspensions)
 _INSERT = insert(tables.suspensions, leave_out=("id",))
 _ACTIVE = Statement(
@@ -36,6 +41,9 @@ _ACTIVE = Statement(
 _SINCE = Statement(
     f"SELECT {_COLUMNS} FROM suspensions WHERE coalesce(lifted_at, until, :since) >= :since "
     "ORDER BY id"
+)
+_HISTORY = Statement(
+    f"SELECT {_COLUMNS} FROM suspensions WHERE id < :before ORDER BY id DESC LIMIT :limit"
 )
 _LIFT = Statement(
     "UPDATE suspensions SET lifted_at = :at, lifted_by = :actor WHERE scope = :scope "
@@ -55,6 +63,14 @@ def active(tx: Tx, now: datetime) -> tuple[Suspension, ...]:
 def remembered(tx: Tx, now: datetime) -> tuple[Suspension, ...]:
     """Those that hold, and those that ended in the last 31 days."""
     return tuple(_read(row) for row in tx.all(_SINCE, {"since": micros(now - REMEMBERED)}))
+
+
+def history(tx: Tx, limit: int, cursor: str | None) -> Page[Suspension]:
+    """Every one there ever was, newest first. Raises Invalid for another list's cursor."""
+    (before,) = read_cursor(cursor, _KIND, (int,)) if cursor else (_NEWEST,)
+    rows = tx.all(_HISTORY, {"before": before, "limit": limit + 1})
+    items = tuple(_read(row) for row in rows[:limit])
+    return Page(items, write_cursor(_KIND, items[-1].id) if len(rows) > limit else None)
 
 
 def add(tx: Tx, wanted: Suspension, *, instance: str) -> Suspension:

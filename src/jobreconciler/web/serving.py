@@ -25,7 +25,9 @@ PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 500
 JOB_ID: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
-JobState = Literal["enabled", "disabled", "suspended", "held", "running", "failing", "late"]
+JobState = Literal[
+    "enabled", "disabled", "suspended", "held", "running", "failing", "late", "overrunning"
+]
 JobSort = Literal["name", "attention", "next", "last"]
 TriggerName = Literal["schedule", "webhook", "manual", "dependency"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,10 +109,12 @@ def test_logs_are_read_from_the_spool_where_no_daemon_answers(ask: Cli) -> None:
     assert ask("logs", "01978f3a-1c5d-7abc-8def-0123456789ab", *nobody).code == 1
 
 
-def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli) -> None:
+def test_a_run_that_goes_on_cannot_be_followed_without_a_daemon(ask: Cli, daemon: Running) -> None:
     script = "echo begun; sleep 600"
     execution = ask("trigger", "greet", "--param", f"shell={script}").out.split()[-1]
     until(lambda: ask("logs", execution).out == "begun\n", "its first line")
+    drawn = daemon.get("/api/v1/status/greet")["state"]["job"]["log"]
+    assert [line["message"] for line in drawn] == ["begun"]
     alone = ask("logs", execution, "-f", "--server", "http://127.0.0.1:1")
     assert (alone.code, alone.out) == (2, "begun\n")
     assert ask("cancel", execution).code == 0
@@ -195,6 +198,23 @@ def test_a_backup_is_made_beside_the_daemon(ask: Cli, tmp_path: Path) -> None:
     answer = ask("backup", str(tmp_path / "copy.db"))
     assert answer.code == 0, answer.err
     assert "jobs" in answer.out
+
+
+def test_gc_is_done_by_the_daemon_that_has_the_store(ask: Cli, daemon: Running) -> None:
+    gone = daemon.state / "runs" / "gone" / "1"
+    gone.mkdir(parents=True)
+    (gone / "output").write_text("long ago\n")
+    long_ago = time.time() - 30 * 86_400
+    for path in (gone / "output", gone, gone.parent):
+        os.utime(path, (long_ago, long_ago))
+    would = ask("gc", "--dry-run", "-o", "json")
+    assert (would.code, would.json["outputs"], gone.exists()) == (0, 1, True), would.err
+    swept = ask("gc", "-o", "json", "--keep-output", "30d")
+    assert (swept.code, swept.json) == (0, {**would.json, "dryRun": False}), swept.err
+    assert swept.err == "the daemon swept by its own --keep settings\n"
+    assert not gone.exists()
+    refused = ask("gc", "--token", "wrong")
+    assert (refused.code, "refuses access" in refused.err) == (2, True)
 
 
 def test_doctor_finds_the_daemon(ask: Cli, daemon: Running) -> None:

@@ -93,11 +93,32 @@ def test_another_program_on_the_port_fails(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("jobs")
 def test_listening_for_others_without_a_token_fails(cli: Cli, free_port: str) -> None:
-    cli("apply")
     elsewhere = "0.0.0.0:" + free_port.rpartition(":")[2]
+    assert checks(cli, "--listen", elsewhere)["access"][0] == "fail", "before there is a store"
+    cli("apply")
     assert checks(cli, "--listen", elsewhere)["access"][0] == "fail"
     cli("token", "create", "ci")
     assert "access" not in checks(cli, "--listen", elsewhere)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_secrets_that_others_can_read_warn(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    named = ("--secrets-dir", str(folder))
+    assert checks(cli)["secrets"][0] == "ok"
+    assert checks(cli, *named)["secrets"][0] == "warn"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    secret = folder / "password"
+    secret.write_text("hunter2", encoding="utf-8")
+    secret.chmod(0o600)
+    assert checks(cli, *named)["secrets"] == ("ok", str(folder), "")
+    secret.chmod(0o644)
+    status, message, hint = checks(cli, *named)["secrets"]
+    assert (status, hint) == ("warn", f"chmod 700 {folder}")
+    assert "0755" in message
+    folder.chmod(0o700)
+    assert checks(cli, *named)["secrets"][0] == "ok"
 
 
 @pytest.mark.usefixtures("jobs")

@@ -89,7 +89,8 @@ def test_reading_works_from_the_store_and_says_so(arguments: list[str], cli: Cli
 def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
     status = cli("status", "-o", "json").json
     assert set(status) == {
-        "counts", "source", "attention", "running", "warnings", "uncommitted"
+        "counts", "source", "attention", "running", "late", "overrunning", "suspensions",
+        "warnings", "uncommitted",
     }  # fmt: skip
     assert status["counts"]["jobs"] == 2
     jobs = cli("jobs", "-o", "json").json
@@ -101,6 +102,13 @@ def test_json_from_the_store_has_the_shapes_of_the_api(cli: Cli) -> None:
         ("created", "Add a and b")
     ]
     assert changes[0]["author"]["name"] == "Ada Lovelace"
+
+
+@pytest.mark.usefixtures("applied")
+def test_stops_are_listed_from_the_store(cli: Cli) -> None:
+    assert cli("changes", "--stops", "-o", "json").json == {"suspensions": [], "nextCursor": None}
+    assert cli("changes", "--stops").out == "nothing was ever suspended or paused\n"
+    assert cli("changes", "a", "--stops").code == 2
 
 
 def test_status_names_edits_that_no_commit_holds(

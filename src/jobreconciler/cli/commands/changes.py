@@ -11,7 +11,8 @@ from jobreconciler.cli.client import segment
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, verb
 from jobreconciler.cli.output import note, page, write, write_json
-from jobreconciler.cli.tables import changes_text
+from jobreconciler.cli.tables import changes_text, stops_text
+from jobreconciler.errors import Refused
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
 
@@ -29,6 +30,9 @@ def command(
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")
     ] = None,
+    stops: Annotated[
+        bool, typer.Option("--stops", help="Suspensions and pauses instead, ended ones too.")
+    ] = False,
 ) -> int:
     """List applied changes, newest first. Works without a daemon.
 
@@ -36,6 +40,8 @@ def command(
     Example:
       jobreconciler changes nightly-report
     """
+    if stops:
+        return _list_stops(settings, output, job, limit, cursor)
     path = f"/api/v1/jobs/{segment(job)}/changelog" if job else "/api/v1/changelog"
     answer = read(
         settings,
@@ -51,6 +57,37 @@ def command(
         if answer["nextCursor"]:
             note(f"more with --cursor {answer['nextCursor']}")
     return FINE
+
+
+def _list_stops(
+    settings: Settings, output: str, job: str | None, limit: int, cursor: str | None
+) -> int:
+    if job is not None:
+        raise Refused("--stops lists those of the whole fleet", hint="leave out the job")
+    answer = read(
+        settings,
+        lambda client: client.get("/api/v1/suspensions", all=1, limit=limit, cursor=cursor),
+        lambda store: _stored_stops(store, limit, cursor),
+    )
+    if output == "json":
+        write_json(answer)
+    elif not answer["suspensions"]:
+        write("nothing was ever suspended or paused")
+    else:
+        write(stops_text(answer["suspensions"], page()))
+        if answer["nextCursor"]:
+            note(f"more with --cursor {answer['nextCursor']}")
+    return FINE
+
+
+def _stored_stops(store: Store, limit: int, cursor: str | None) -> Json:
+    from jobreconciler.clock import SystemClock
+    from jobreconciler.core.suspension import past_json
+    from jobreconciler.core.views import page_json
+
+    now = SystemClock().now()
+    found = store.past_suspensions(limit=limit, cursor=cursor)
+    return page_json("suspensions", found, lambda each: past_json(each, now))
 
 
 def _stored(store: Store, job: str | None, limit: int, cursor: str | None) -> Json:

@@ -12,9 +12,9 @@ from jobreconciler.settings import Settings
 _STYLES: dict[str, Style] = {"ok": "good", "warn": "warn", "fail": "bad"}
 
 
-@verb(*REPOSITORY, *STATE, *DAEMON, "listen")
+@verb(*REPOSITORY, *STATE, *DAEMON, "listen", "secrets_dir")
 def command(settings: Settings, output: str) -> int:
-    """Check git, repository, store, clock, zone data, access and port. Changes nothing.
+    """Check git, repository, store, clock, zone data, secrets, access and port. Changes nothing.
 
     Exits with 1 when a check fails.
 

@@ -6,16 +6,22 @@ from typing import Annotated
 
 import typer
 
-from jobreconciler.cli.errors import FINE
-from jobreconciler.cli.options import STATE, verb
-from jobreconciler.cli.output import write, write_json
+from jobreconciler.cli.answers import Json, has_store
+from jobreconciler.cli.client import Client
+from jobreconciler.cli.errors import FINE, Unreachable
+from jobreconciler.cli.options import DAEMON, STATE, verb
+from jobreconciler.cli.output import note, write, write_json
 from jobreconciler.cli.words import count
+from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
 
 _KEEP = ("keep_executions", "keep_executions_per_job", "keep_output", "keep_output_gib")
 
 
-@verb(*STATE, *_KEEP)
+PATIENCE_SECONDS = 3600.0
+
+
+@verb(*STATE, *DAEMON, *_KEEP)
 def command(
     settings: Settings,
     output: str,
@@ -23,28 +29,53 @@ def command(
         bool, typer.Option("--dry-run", help="Only say what would go; also beside a daemon.")
     ] = False,
 ) -> int:
-    """Forget old executions and output, and what nothing refers to. Refused while a daemon runs.
+    """Forget old executions and output, and what nothing refers to; also while a daemon runs.
 
     A daemon does the same once a day. Kept are 30 days of executions and each job's last 20,
     7 days and 10 GiB of output, unless the --keep settings say otherwise; the changelog for
-    ever, and everything unfinished.
+    ever, and everything unfinished. Where a daemon has the store, it sweeps, by its own settings.
 
     \b
     Example:
       jobreconciler gc --dry-run
     """
+    swept = _sweep(settings, dry_run)
+    if output == "json":
+        write_json(swept)
+        return FINE
+    said = "would forget" if dry_run else "forgot"
+    mib = f"{swept['outputBytes'] / 2**20:.1f} MiB"
+    write(
+        f"{said} {count(swept['executions'], 'execution')}, "
+        f"the output of {swept['outputs']} ({mib}), "
+        f"{count(swept['configVersions'], 'pinned config')}, "
+        f"{count(swept['blobs'], 'file version')}, "
+        f"{count(swept['deliveries'], 'delivery', 'deliveries')}"
+    )
+    return FINE
+
+
+def _sweep(settings: Settings, dry_run: bool) -> Json:
+    """Sweep the store here if nobody has it; otherwise the daemon that has it does."""
+    if not has_store(settings):
+        return _ask(settings, dry_run)
     from jobreconciler.app import sweep_once
     from jobreconciler.loops.retention import as_json
 
-    swept = sweep_once(settings, dry_run=dry_run)
-    if output == "json":
-        write_json({**as_json(swept), "dryRun": dry_run})
-        return FINE
-    said = "would forget" if dry_run else "forgot"
-    mib = f"{swept.output_bytes / 2**20:.1f} MiB"
-    write(
-        f"{said} {count(swept.executions, 'execution')}, the output of {swept.outputs} ({mib}), "
-        f"{count(swept.config_versions, 'pinned config')}, {count(swept.blobs, 'file version')}, "
-        f"{count(swept.deliveries, 'delivery', 'deliveries')}"
-    )
-    return FINE
+    try:
+        return {**as_json(sweep_once(settings, dry_run=dry_run)), "dryRun": dry_run}
+    except Refused as refused:
+        if refused.reason != "StoreInUse":
+            raise
+        try:
+            return _ask(settings, dry_run)
+        except Unreachable:
+            raise refused from None
+
+
+def _ask(settings: Settings, dry_run: bool) -> Json:
+    client = Client(settings, timeout=PATIENCE_SECONDS)
+    swept: Json = client.post("/api/v1/gc", {"dryRun": dry_run})
+    if settings.model_fields_set.intersection(_KEEP):
+        note("the daemon swept by its own --keep settings")
+    return swept

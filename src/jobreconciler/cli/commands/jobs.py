@@ -16,7 +16,9 @@ from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
 
 SORTS = ("attention", "next", "last", "name")
-STATES = ("enabled", "disabled", "suspended", "held", "running", "failing", "late")
+STATES = (
+    "enabled", "disabled", "suspended", "held", "running", "failing", "late", "overrunning"
+)  # fmt: skip
 TRIGGERS = ("schedule", "webhook", "manual", "dependency")
 
 

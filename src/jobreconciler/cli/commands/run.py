@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ def command(settings: Settings) -> int:
     Example:
       jobreconciler run --repo . --working-tree --state-dir /tmp/try
     """
+    if os.getpid() == 1:
+        from jobreconciler.cli.first_process import stay_behind
+
+        code = stay_behind()
+        if code is not None:
+            return code
     # Starting makes many objects and little garbage; the daemon collects again once it is ready.
     gc.disable()
     with _without_rich():

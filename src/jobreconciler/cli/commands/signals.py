@@ -37,7 +37,9 @@ Url = Annotated[
 
 @verb(*PLACE)
 def init(settings: Settings, output: str, database: Url = None) -> int:
-    """Create what is missing of the tables, and leave the URL as a secret for the daemon.
+    """Create what is missing of the tables.
+
+    The URL is left as a secret for the daemon.
 
     \b
     Example:
@@ -73,7 +75,9 @@ def demo(
     ] = None,
     database: Url = None,
 ) -> int:
-    """Fill an empty database with reproducible documents and events of the 90 days before.
+    """Fill an empty database with reproducible documents and events.
+
+    The events are of the 90 days before --until.
 
     \b
     Example:
@@ -103,7 +107,7 @@ def report(
     ] = 10,
     database: Url = None,
 ) -> int:
-    """Show how many documents each tier has, how fresh the figures are, and who moved lately.
+    """Show the tiers, how fresh the figures are, and who moved lately.
 
     \b
     Example:

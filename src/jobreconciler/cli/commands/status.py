@@ -19,8 +19,10 @@ from jobreconciler.errors import JobReconcilerError
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
 
-WORRYING = ("failing", "held", "late")
+WORRYING = ("failing", "held", "late", "overrunning")
 SHOWN = 20
+COUNTED = 500
+"""So many late jobs are counted, a page of the API at most: nothing else counts them."""
 
 
 @verb(*REPOSITORY, *DAEMON, "store")
@@ -63,18 +65,21 @@ def _ask_fleet(client: Client) -> Json:
     return _fleet(
         fleet["counts"],
         fleet["source"],
-        lambda state: client.get("/api/v1/jobs", state=state, limit=SHOWN)["jobs"],
+        lambda state: client.get("/api/v1/jobs", state=state, limit=_limit(state))["jobs"],
+        client.get("/api/v1/suspensions")["suspensions"],
         [] if (said := client.hindrance()) is None else [f"the daemon is not ready: {said}"],
     )
 
 
 def _look_fleet(store: Store) -> Json:
+    from jobreconciler.core.suspension import suspension_json
     from jobreconciler.core.views import counts_json, source_json
 
     return _fleet(
         counts_json(store.fleet_counts()),
         source_json(store.source_state()),
-        lambda state: stored_jobs(store, {"state": state, "limit": SHOWN})["jobs"],
+        lambda state: stored_jobs(store, {"state": state, "limit": _limit(state)})["jobs"],
+        [suspension_json(each) for each in store.suspensions()],
         [],
     )
 
@@ -98,16 +103,22 @@ def _uncommitted(settings: Settings) -> list[str] | None:
         return None
 
 
+def _limit(state: str) -> int:
+    return COUNTED if state in ("late", "overrunning") else SHOWN
+
+
 def _fleet(
     counts: Json,
     source: Json,
     of_state: Callable[[str], list[Json]],
+    suspensions: list[Json],
     warnings: list[str],
 ) -> Json:
-    """The first jobs of each worrying state, each once, and the running ones."""
+    """The first jobs of each worrying state, each once, the running ones, and what is stopped."""
     attention: dict[str, Json] = {}
+    of = {state: of_state(state) for state in WORRYING}
     for state in WORRYING:
-        for found in of_state(state):
+        for found in of[state]:
             attention.setdefault(found["jobId"], found)
     running = of_state("running") if counts["running"] else []
     return {
@@ -115,6 +126,9 @@ def _fleet(
         "source": source,
         "attention": list(attention.values())[:SHOWN],
         "running": running,
+        "late": len(of["late"]),
+        "overrunning": len(of["overrunning"]),
+        "suspensions": suspensions,
         "warnings": warnings,
         "uncommitted": None,
     }

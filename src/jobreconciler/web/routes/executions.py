@@ -124,7 +124,7 @@ async def logs(
     """What an attempt printed, both streams as they came.
 
     `X-Next-Offset` is the `offset` to ask with next, `X-Execution-Status` tells whether more may
-    come. With `follow` the answer ends when the execution has.
+    come. With `follow` the answer ends when the execution has, or the daemon does.
     """
     service = served.service
     found = await run_in_threadpool(execution_or_not_found, service, execution_id)
@@ -167,6 +167,6 @@ async def _followed(
             if not content:
                 break
             yield content
-        if ended:
+        if ended or service.closing():
             return
         await asyncio.sleep(FOLLOW_SECONDS)

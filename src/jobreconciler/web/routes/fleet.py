@@ -25,6 +25,16 @@ class PruneApproval(BaseModel):
     ]
 
 
+class Sweep(BaseModel):
+    """What may go is for the daemon's own `--keep` settings to say."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    dry_run: Annotated[
+        bool, Field(alias="dryRun", strict=True, description="Only count what would go.")
+    ] = False
+
+
 @router.get("/api/v1/reconciles")
 def reconciles(
     request: Request, served: Served, _: Reader, limit: Limit = PAGE_SIZE, cursor: Cursor = None
@@ -47,6 +57,12 @@ def changelog(
 async def reconcile(served: Served, who: Operator) -> dict[str, Any]:
     """Reconcile now; answers when that pass is done, with its record."""
     return await served.service.reconcile_now(who.actor)
+
+
+@router.post("/api/v1/gc")
+async def forget(served: Served, who: Operator, wanted: Sweep) -> dict[str, Any]:
+    """Forget now what would be forgotten within a day; answers when that is done."""
+    return await served.service.forget(who.actor, dry_run=wanted.dry_run)
 
 
 @router.post("/api/v1/prune-approvals", status_code=201)

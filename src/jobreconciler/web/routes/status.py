@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from jobreconciler.core.catalog import catalog
 from jobreconciler.core.render_tree import Card, fleet_tree, job_tree
+from jobreconciler.model.execution import Execution
 from jobreconciler.model.job import StoredJob
-from jobreconciler.model.views import JobQuery, Page, SourceState
+from jobreconciler.model.views import JobQuery, Page, Printed, SourceState
 from jobreconciler.ports import Service
 from jobreconciler.web.answers import json_answer
 from jobreconciler.web.auth import Reader
@@ -60,17 +62,29 @@ def job_status(
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
 ) -> Response:
-    """One job as a json-render spec: its card and a page of its executions."""
+    """One job as a json-render spec: its card, a page of its executions, and the last lines of what
+    runs."""
     service = served.service
     job = known_job(service, job_id)
     history = service.store.executions(job_id, limit=limit, cursor=cursor)
+    [card] = cards(service, [job])
     tree = job_tree(
-        cards(service, [job])[0],
+        card,
         history.items,
         service.clock.now(),
+        printed=_printed(service, (card.execution, *history.items)),
         next_cursor=history.next_cursor,
     )
     return json_answer(request, tree)
+
+
+def _printed(service: Service, shown: Iterable[Execution | None]) -> Printed | None:
+    """What the newest of these that runs printed last."""
+    for execution in shown:
+        if execution is not None and execution.status == "running":
+            attempt = max((each.number for each in execution.attempts), default=1)
+            return service.executor.tail(execution.id, attempt)
+    return None
 
 
 @router.get("/api/v1/catalog")

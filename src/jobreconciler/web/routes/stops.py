@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from jobreconciler.core.suspension import suspension_json
+from jobreconciler.core.suspension import past_json, suspension_json
+from jobreconciler.core.views import page_json
 from jobreconciler.errors import Invalid
 from jobreconciler.model.strict import PositiveDuration
 from jobreconciler.model.suspension import SuspensionScope
 from jobreconciler.web.answers import json_answer
 from jobreconciler.web.auth import Operator, Reader
-from jobreconciler.web.serving import JOB_ID, Served
+from jobreconciler.web.serving import JOB_ID, PAGE_SIZE, Cursor, Limit, Served
 
 router = APIRouter(tags=["stops"])
 
@@ -64,8 +65,20 @@ class StopOfMany(Stop, Target):
 
 
 @router.get("/api/v1/suspensions")
-def suspensions(request: Request, served: Served, _: Reader) -> Response:
-    """What is suspended or paused now, oldest first."""
+def suspensions(
+    request: Request,
+    served: Served,
+    _: Reader,
+    all: Annotated[bool, Query(description="Ended ones too, newest first, by pages.")] = False,
+    limit: Limit = PAGE_SIZE,
+    cursor: Cursor = None,
+) -> Response:
+    """What is suspended or paused now, oldest first; with `all` every stop there ever was."""
+    if all:
+        now = served.service.clock.now()
+        page = served.service.store.past_suspensions(limit=limit, cursor=cursor)
+        body = page_json("suspensions", page, lambda each: past_json(each, now))
+        return json_answer(request, body)
     found = served.service.store.suspensions()
     return json_answer(request, {"suspensions": [suspension_json(each) for each in found]})
 
