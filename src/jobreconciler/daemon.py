@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import socket
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
-import uvicorn
 
 from jobreconciler import __version__
 from jobreconciler.app import (
@@ -55,6 +53,7 @@ from jobreconciler.source.checks import check_parameters
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
 from jobreconciler.web.late import Application, LateApplication
+from jobreconciler.web.server import Server, listen, make_server
 
 log = structlog.get_logger("jobreconciler")
 
@@ -282,9 +281,9 @@ class Daemon:
     async def serve(self) -> None:
         """Run until told to stop. Raises Refused where the address cannot be listened on."""
         await asyncio.to_thread(self._check_access)
-        listening = _listen(self.settings)
+        listening = listen(self.settings)
         application = LateApplication(self._application, self.ready)
-        server = _server(application)
+        server = make_server(application)
         self._install_signals()
         web = asyncio.create_task(server.serve([listening]))
         try:
@@ -375,7 +374,7 @@ class Daemon:
         self.metrics.loop_error("watch")
         log.warning("watch_failed", error=error)
 
-    async def _shut_down(self, server: _Server, web: asyncio.Task[None]) -> None:
+    async def _shut_down(self, server: Server, web: asyncio.Task[None]) -> None:
         """Stop admitting, leave children running (or wait for them, draining), flush, end."""
         log.info("stopping", drain=self.settings.drain, **self.worker.counts())
         self.worker.admitting = False
@@ -402,63 +401,6 @@ class Daemon:
     async def _drain(self) -> None:
         while self.worker.counts()["running"]:
             await asyncio.sleep(0.05)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.listen_host, settings.listen_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise Refused(
-            f"cannot listen on {settings.listen}: {error.strerror}",
-            hint="is another daemon running? Name another address with --listen",
-        ) from None
-    listening.setblocking(False)
-    return listening
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the daemon decides when to stop.
-
-    Wakes once a second, for the Date header, where uvicorn wakes ten times: that alone would be a
-    quarter of what an idle daemon costs.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stopped = asyncio.Event()
-
-    def capture_signals(self) -> Any:
-        return nullcontext()
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._stopped.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._stopped.wait()
-
-
-def _server(app: Any) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            ws="none",
-            http="h11",
-        )
-    )
 
 
 async def _load(application: LateApplication) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 
 import structlog
 
-from jobreconciler.core import cron, notices, suspension
-from jobreconciler.core.admission import WEBHOOK_QUEUE, Overlap, at_release
+from jobreconciler.core import notices, suspension
+from jobreconciler.core.admission import Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
-from jobreconciler.errors import JobReconcilerError, Stalled
+from jobreconciler.errors import JobReconcilerError
 from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
+from jobreconciler.loops.rulings import in_spite_of, never_again, no_more, overlap_text, too_late
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
@@ -110,7 +111,7 @@ class Worker:
         """
         stop = self._stops.over(pinned.job_id, pinned.config)
         if stop is not None:
-            trigger = _in_spite_of(stop, pinned.job_id, trigger)
+            trigger = in_spite_of(stop, pinned.job_id, trigger)
             if trigger.type in ("webhook", "dependency"):
                 reason = suspension.skip_reason(stop)
                 return await self.skip(pinned, trigger, reason, write or self._write)
@@ -230,7 +231,7 @@ class Worker:
                 execution,
                 status="skipped",
                 finished_at=execution.queued_at,
-                error=_overlap_text(limits["maxConcurrent"], execution.trigger),
+                error=overlap_text(limits["maxConcurrent"], execution.trigger),
             )
         return execution, choice
 
@@ -365,9 +366,9 @@ class Worker:
             if self._flight.get(held.execution.id) is not held:
                 continue
             pinned = live.get(held.job_id)
-            held.no_more = _no_more(pinned)
+            held.no_more = no_more(pinned)
             if held.no_more is not None and held.execution.id not in self._flight.running:
-                await self.cancel(held.execution.id, _never_again(held, held.no_more))
+                await self.cancel(held.execution.id, never_again(held, held.no_more))
             elif pinned is not None:
                 same = pinned.digest == held.execution.config_digest
                 self._flight.renew(held, None if same else pinned.config)
@@ -489,9 +490,9 @@ class Worker:
             starting = []
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
                 if held.no_more is not None:
-                    self._spawn(self._drop(held, _never_again(held, held.no_more)))
+                    self._spawn(self._drop(held, never_again(held, held.no_more)))
                     continue
-                slot = _too_late(held, self._clock.now())
+                slot = too_late(held, self._clock.now())
                 if slot is not None:
                     self._spawn(self._miss_waiting(held, slot))
                     continue
@@ -540,53 +541,3 @@ def _no_tree(_job_id: str) -> None:
 
 def _nobody_waits(_job_id: str) -> None:
     """What was to follow an outcome is found again by whoever looks at the store."""
-
-
-def _in_spite_of(stop: Suspension, job_id: str, trigger: Trigger) -> Trigger:
-    """The trigger as it may start or wait under this stop. Raises Stalled."""
-    if trigger.type != "manual":
-        return trigger
-    said = suspension.sentence(stop)
-    if not trigger.override:
-        raise Stalled(
-            f"{job_id} may not be started: {said}",
-            reason="Suspended",
-            hint=f"`jobreconciler trigger {job_id} --override` starts it all the same",
-        )
-    return replace(trigger, in_spite_of=said)
-
-
-def _overlap_text(most: int, trigger: Trigger) -> str:
-    if trigger.type == "webhook":
-        return f"overlap: {WEBHOOK_QUEUE} of it wait already"
-    return f"overlap: {most} of it may run at once, and that many do"
-
-
-def _no_more(pinned: PinnedJob | None) -> str | None:
-    """Why nothing of a job may start any more; None: it may."""
-    if pinned is None:
-        return "its job was deleted"
-    return None if pinned.config["payload"]["isEnabled"] else "its job was disabled"
-
-
-def _never_again(held: Held, no_more: str) -> str:
-    return f"{no_more} before it could {'be tried again' if held.attempts else 'start'}"
-
-
-def _too_late(held: Held, now: datetime) -> datetime | None:
-    """Its slot, where its first attempt may not begin any more. Read live, as all limits."""
-    slot = held.execution.trigger.slot
-    schedule = (held.live or held.config)["payload"].get("schedule") or {}
-    deadline = schedule.get("startingDeadlineSeconds")
-    if held.attempts or slot is None or deadline is None:
-        return None
-    if held.execution.trigger.type != "schedule":
-        return None
-    start = cron.jittered(
-        held.job_id,
-        slot,
-        schedule.get("jitterSeconds", 0),
-        schedule["cronExpression"],
-        schedule["timezone"],
-    )
-    return slot if (now - start).total_seconds() > deadline else None
