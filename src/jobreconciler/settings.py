@@ -6,8 +6,6 @@ The first that says something wins: flags, then `JOBRECONCILER_*` variables, the
 to say, pydantic-settings is not imported at all: it costs more time than the validation of a file.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -93,9 +91,7 @@ def _default_max_running() -> int:
 
 
 def _host_name() -> str:
-    import socket
-
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 class Settings(BaseModel):

@@ -352,7 +352,7 @@ def test_two_thousand_jobs_are_one_change_set(store: SqlStore) -> None:
 
 
 def test_a_failing_change_set_leaves_nothing_behind(store: SqlStore) -> None:
-    broken = replace(desired("broken"), config="{")
+    broken = desired("broken")._replace(config="{")
     with pytest.raises(ValueError, match="EOF while parsing"):
         add(store, desired(), broken)
     assert store.index() == {}

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobreconciler.core.crossfile import cross_check
 from jobreconciler.model.desired import DesiredFile, Entry
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(NamedTuple):
     """What was asked for: the files by name, as read, every problem in them, and their lines."""
 
     names: tuple[str, ...]
@@ -69,7 +67,7 @@ def replace_problems(
 ) -> tuple[DesiredFile, ...]:
     """The files with what only shows beside the others."""
     return tuple(
-        replace(file, problems=(*file.problems, *crossed.get(file.path, ()))) for file in files
+        file._replace(problems=(*file.problems, *crossed.get(file.path, ()))) for file in files
     )
 
 

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import_late()
     try:
         settings, rest = take_settings(sys.argv[1:] if argv is None else argv)
-        result = _run(rest, settings)
+        result = _run(rest, settings, leaves=argv is None)
     except SystemExit as leaving:
         return _code(leaving.code)
     except (Exception, KeyboardInterrupt) as error:
@@ -43,17 +43,28 @@ def _code(left_with: object) -> int:
     return NO
 
 
-def _run(arguments: Sequence[str], settings: dict[str, Any]) -> Any:
+def _run(arguments: Sequence[str], settings: dict[str, Any], *, leaves: bool) -> Any:
+    """`leaves`: the process ends with this command line."""
     verb, *rest = arguments or [""]
     if verb in VERBS:
         declared = getattr(verb_module(verb), "command", None)
         if isinstance(declared, Verb):
             done = declared.call_plainly(settings, rest)
             if done is not None:
+                if leaves and declared.words is not None:
+                    _leave(done)
                 return done
     from jobreconciler.cli.typer_program import run
 
     return run(arguments, settings)
+
+
+def _leave(code: int) -> None:
+    """At once, since a verb that reads files and answers leaves nothing to put away: to take apart
+    what was imported takes an interpreter longer than to check a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ absolute in JSON.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 from jobreconciler.cli.errors import PipeClosed
 from jobreconciler.cli.words import clean, columns_of, fit, instant, relative, wrap
@@ -33,16 +32,14 @@ _STATUS_STYLE: dict[str, Style] = {
 GAP = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One cell of a table, or one styled word."""
 
     text: str
     style: Style = "plain"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """When a table is too wide, columns that shrink give way first, down to `least`.
 
     A column that `wraps` goes on in lines below instead of being cut.
@@ -102,7 +99,14 @@ def write_bytes(raw: bytes) -> None:
 
 
 def write_json(value: Any) -> None:
-    write(json.dumps(value, indent=2, ensure_ascii=False))
+    write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    # Imported here: text answers do without.
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def note(text: str) -> None:
@@ -224,6 +228,8 @@ def flatten(value: Any) -> str:
         return "-"
     if isinstance(value, str):
         return value
+    import json
+
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 

@@ -5,13 +5,11 @@ Text like a compiler's, GitHub annotations, GitLab code quality, SARIF 2.1.0 and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobreconciler import __version__
-from jobreconciler.cli.output import styled
+from jobreconciler.cli.output import json_text, styled
 from jobreconciler.cli.words import clean, columns_of, count, fit
 from jobreconciler.model.problem import Problem
 
@@ -19,8 +17,7 @@ FEW = 25
 """Up to this many mistakes are shown with their line also where there is no terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What `validate` found. `lines` holds the lines of the files that have mistakes."""
 
     files: Sequence[str]
@@ -147,7 +144,7 @@ def as_gitlab(found: Checked) -> str:
         }
         for problem, fingerprint in zip(found.problems, fingerprints(found.problems), strict=True)
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False)
+    return json_text(rows)
 
 
 def _titled(problem: Problem) -> str:
@@ -176,7 +173,7 @@ def as_sarif(found: Checked) -> str:
             }
         ],
     }
-    return json.dumps(log, indent=2, ensure_ascii=False)
+    return json_text(log)
 
 
 def _words(code: str) -> str:

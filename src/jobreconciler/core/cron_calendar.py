@@ -8,7 +8,6 @@ up to seconds for rare dates, and cannot count. A reading (`wall`) is whole seco
 
 from __future__ import annotations
 
-from calendar import isleap
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -172,7 +171,7 @@ class Calendar:
         return mask
 
     def _read_month(self, year: int, month: int) -> int:
-        length = MONTH_LENGTHS[month][-1 if isleap(year) else 0]
+        length = MONTH_LENGTHS[month][-1 if _is_leap(year) else 0]
         whole = (2 << length) - 2
         days = self._days & whole | (self._last << length)
         if self._both and self._weekdays == _ALL_WEEKDAYS:
@@ -205,7 +204,7 @@ class Calendar:
         return total + (self._mask(on.year, on.month) & (1 << on.day) - 1).bit_count()
 
     def _count_year(self, year: int) -> int:
-        key = (date(year, 1, 1).toordinal() % 7 << 1) + isleap(year)
+        key = (date(year, 1, 1).toordinal() % 7 << 1) + _is_leap(year)
         total = self._years.get(key)
         if total is None:
             total = sum(self._mask(year, month).bit_count() for month in range(1, 13))
@@ -318,3 +317,8 @@ def _ordinals(weekday: Field) -> tuple[tuple[int, int], ...]:
             (int(day), LAST if str(n) == "l" else int(n)) for day, ns in found.items() for n in ns
         )
     )
+
+
+def _is_leap(year: int) -> bool:
+    """As calendar.isleap, whose module takes milliseconds to import."""
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)

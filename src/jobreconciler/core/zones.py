@@ -8,7 +8,6 @@ have ever been apart (held by a test over the whole tz database).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -206,6 +205,8 @@ def _nearest(name: str) -> str | None:
     city = wanted.rpartition("/")[2]
     if city in known or city in cities:
         return known.get(city) or cities[city]
+    import difflib
+
     close = difflib.get_close_matches(wanted, known, n=1, cutoff=0.8)
     if close:
         return known[close[0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from jobreconciler.core.index import JobIndex
 from jobreconciler.model.desired import DesiredFile, Entry
@@ -64,7 +64,7 @@ def _spread(refused: tuple[Problem, ...], index: JobIndex) -> tuple[Problem, ...
     """A refused folder (a link, a submodule) stands for every stored file that lay below it:
     those jobs are held, since nobody can tell whether their files are gone."""
     below = [
-        replace(problem, file=path)
+        problem._replace(file=path)
         for problem in refused
         for path in sorted(index.by_path)
         if path.startswith(f"{problem.file}/")

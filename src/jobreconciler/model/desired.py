@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobreconciler.model.problem import Problem
 
@@ -11,8 +11,7 @@ Position = tuple[int, int]
 """(line, column), both from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredJob:
+class DesiredJob(NamedTuple):
     """One valid job file, merged with the defaults and normalised.
 
     `config` is the whole `{"meta": …, "payload": …}` as compact JSON text with sorted keys, every
@@ -34,8 +33,7 @@ class DesiredJob:
     depends_at: tuple[Position, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredFile:
+class DesiredFile(NamedTuple):
     """One file as it was read: a job, or problems, never both.
 
     `job_id` is set whenever the file's own `meta.id` could be made out, also when it is invalid;
@@ -50,8 +48,7 @@ class DesiredFile:
     id_at: Position = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One blob of a commit's tree below the jobs directory. `mode` is git's octal text."""
 
     path: str

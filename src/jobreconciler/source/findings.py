@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jobreconciler.model.problem import Problem
-from jobreconciler.source.located_yaml import Located, Mistake
+
+if TYPE_CHECKING:
+    from jobreconciler.source.located_yaml import Located, Mistake
 
 Path = tuple[str | int, ...]
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,18 +28,17 @@ from jobreconciler.source.defaults import (
     without_nulls,
 )
 from jobreconciler.source.findings import Blame, Finding, Text, problems_of
-from jobreconciler.source.located_yaml import Located, read_located
 from jobreconciler.source.model_errors import findings_of, shown
 from jobreconciler.source.reader_version import reader_version
 from jobreconciler.source.strict_yaml import CloserLook, Quick, read_quickly
 
 if TYPE_CHECKING:
     from jobreconciler.ports import JobTypes
+    from jobreconciler.source.located_yaml import Located
 
 DEFAULTS_NAMES = ("_defaults.yaml", "_defaults.yml")
 
 _ID = re.compile(ID_PATTERN)
-_TEXT = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 _TRUE_OF_A_PART = frozenset(
     {
@@ -73,7 +71,7 @@ class _DefaultsFile:
 
     @cached_property
     def located(self) -> Located:
-        return read_located(self.data)
+        return _read_located(self.data)
 
     @property
     def blame(self) -> Blame | None:
@@ -122,6 +120,7 @@ class YamlLoader:
     def __init__(self, job_types: JobTypes, *, configs: bool = True) -> None:
         self.types = TypeLookup(job_types)
         self.configs = configs
+        self._encode = _config_encoder() if configs else None
 
     @cached_property
     def version(self) -> str:
@@ -168,7 +167,7 @@ class YamlLoader:
         return check(whole, job_type, keep=self.configs)
 
     def _file_with_places(self, entry: Entry, data: bytes, base: _DefaultsFile) -> DesiredFile:
-        located = read_located(data)
+        located = _read_located(data)
         value, checked = located.value, Checked()
         if isinstance(value, dict):
             checked = self._check(value, base)
@@ -197,10 +196,10 @@ class YamlLoader:
         if config is None or parameters is None:
             raise AssertionError("a file without findings has its models")
         text = digest = ""
-        if self.configs:
+        if self._encode is not None:
             whole = config.model_dump(by_alias=True, exclude_none=True)
             whole["payload"]["parameters"] = parameters
-            text = _TEXT.encode(whole)
+            text = self._encode(whole)
             digest = hashlib.sha256(text.encode()).hexdigest()
         meta, payload = config.meta, config.payload
         depends_on = payload.dependency.jobs if payload.dependency is not None else ()
@@ -219,6 +218,22 @@ class YamlLoader:
             quick.jobs_at,
         )
         return DesiredFile(entry.path, entry.blob, job, (), meta.id, quick.id_at)
+
+
+def _read_located(data: bytes) -> Located:
+    # Imported here: most files need no closer look, nor the time that this takes.
+    from jobreconciler.source.located_yaml import read_located
+
+    return read_located(data)
+
+
+def _config_encoder() -> Callable[[Any], str]:
+    """Configs as they are stored: equal ones have equal texts."""
+    from json import JSONEncoder
+
+    return JSONEncoder(
+        ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode
 
 
 def _positions(located: Located) -> tuple[Position, tuple[Position, ...]]:
