@@ -10,6 +10,8 @@ from jobreconciler.ports import Finished
 GATHER_SECONDS = 0.02
 ENOUGH = 50
 """As soon as there are so many they do not wait for others."""
+SOME = 8
+"""So many are the last of a burst where nothing runs any more: they do not wait either."""
 
 
 class Ends:
@@ -23,9 +25,10 @@ class Ends:
         self._gathered: list[Finished] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, ends: Iterable[Finished]) -> None:
+    def add(self, ends: Iterable[Finished], *, running: bool) -> None:
+        """`running`: others may end soon."""
         self._gathered += ends
-        if len(self._gathered) >= ENOUGH:
+        if len(self._gathered) >= (ENOUGH if running else SOME):
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self.flush)

@@ -135,6 +135,11 @@ class InFlight:
             return f"room in the fleet, {max_running} at once"
         return None
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether any process runs."""
+        return len(self.running) > len(self._leaving)
+
     def superseded(self, job_id: str) -> str | None:
         """The waiting run of the job whose place a newer scheduled one takes: none that somebody
         asked for, sent a payload for, or that is caught up on purpose."""
