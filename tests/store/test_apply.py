@@ -47,7 +47,7 @@ NEW = desired(priority=60)
 GENERATIONS = [
     ("an updated config is a new generation", change("updated", NEW), 2),
     ("a move alone is none", change("moved", desired(path="jobs.d/elsewhere.yaml")), 1),
-    ("a move with another config is one", change("moved", replace(NEW, path="a.yaml")), 2),
+    ("a move with another config is one", change("moved", NEW._replace(path="a.yaml")), 2),
     ("an update that means the same is none", change("updated", desired()), 1),
     ("a heal is one, so that what was tampered with is read again", change("healed", desired()), 2),
     ("files read differently by a newer program are one", change("migrated", NEW), 2),
