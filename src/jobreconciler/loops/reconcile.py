@@ -330,13 +330,20 @@ class Reconciler:
         except JobReconcilerError as error:
             log.warning("condition_not_stored", reason=error.reason, error=error.message)
 
+    def _undrifted(self) -> frozenset[str]:
+        """No row differs from what was stored: none stays marked."""
+        if self._drifted:
+            self._store.set_drifted({}).result()
+            self._drifted = False
+        return frozenset()
+
     def heal(self) -> frozenset[str]:
         """Put back what was changed behind the daemon's back. Returns those jobs' ids.
 
         Looking takes a second for 100,000 jobs, so it is done before anybody has to wait for it.
         """
-        if not self._store.drifted() and not self._drifted:
-            return frozenset()
+        if not self._store.drifted():
+            return self._undrifted()
         with self._lock:
             index = self._loaded()
             state = self._state
