@@ -176,9 +176,7 @@ class Attempts:
     # ---------------------------------------------------------------------------------- ending
 
     async def settle_all(self, ends: Sequence[Finished]) -> None:
-        """Store what came out of these attempts. Whatever they held in the fleet is free already:
-        what takes their place is claimed in the same transaction."""
-        self.leave(ends)
+        """Store what came out of these attempts, whose processes have left the fleet (`leave`)."""
         judged = [self._judged(finished) for finished in ends]
         last = [one for one in judged if one.again is None]
         left = [one for one in judged if one.again is not None]

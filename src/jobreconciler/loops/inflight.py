@@ -131,14 +131,14 @@ class InFlight:
             return "its turn, as slots of the past run one after another"
         if kind == "stop":
             return "the end of its suspension"
-        if len(self.running) - len(self._leaving) >= max_running:
+        if self.at_work >= max_running:
             return f"room in the fleet, {max_running} at once"
         return None
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether any process runs."""
-        return len(self.running) > len(self._leaving)
+    def at_work(self) -> int:
+        """How many processes run: a run whose outcome is still to be stored has none."""
+        return len(self.running) - len(self._leaving)
 
     def superseded(self, job_id: str) -> str | None:
         """The waiting run of the job whose place a newer scheduled one takes: none that somebody
@@ -171,7 +171,7 @@ class InFlight:
     def start(self, held: Held, max_running: int) -> bool:
         """Let one that is within its job's limit run at once, past the line. False: others wait,
         there is no room, or something keeps it from starting."""
-        full = len(self.running) - len(self._leaving) >= max_running
+        full = self.at_work >= max_running
         group = held.limits.get("concurrencyGroup")
         if full or self.line.has_next or self._is_full(group) or self._stopped(held):
             return False
@@ -183,7 +183,7 @@ class InFlight:
 
     def take(self, max_running: int) -> Held | None:
         """The next one that may start, now running."""
-        running = len(self.running) - len(self._leaving)
+        running = self.at_work
         waiting = self.line.take(self._active, running, max_running, self._hindered)
         if waiting is None:
             return None

@@ -516,7 +516,7 @@ class Worker:
         async for finished in self._executor.finished():
             ends = [finished, *self._executor.more_finished()]
             self._attempts.leave(ends)
-            self._ends.add(ends, running=self._flight.is_at_work)
+            self._ends.add(ends, running=self._flight.at_work > 0)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
