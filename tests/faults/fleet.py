@@ -1,4 +1,5 @@
-"""Jobs that keep a daemon busy every second: short, long, failing, waiting, following, suspended.
+"""Jobs that keep a daemon busy every second: short, long, failing, waiting, following, suspended,
+and Python ones, which its workers run several in a row.
 
 They are what the tests that kill daemons run; `aftermath.py` says what must hold then.
 """
@@ -23,7 +24,8 @@ ROOM = "maxConcurrent: 20"
 
 @dataclass(frozen=True)
 class Job:
-    """`step`: seconds between two slots. `succeeds_at`: the attempt that does."""
+    """`step`: seconds between two slots. `succeeds_at`: the attempt that does. `python`: a function
+    of python_jobs.py stands in the place of `command`."""
 
     schedule: str
     limits: str
@@ -32,6 +34,7 @@ class Job:
     step: int = 1
     succeeds_at: int = 1
     more: str = ""
+    python: str = ""
 
 
 def each(seconds: int, more: str) -> str:
@@ -65,6 +68,12 @@ JOBS = {
     "spread": Job(each(2, "catchUp: latest, jitterSeconds: 9"), ROOM, step=2),
     "halted": Job(each(1, "catchUp: latest"), ROOM),
     "after": Job("", ROOM, more="  dependency: {jobs: [tick]}\n"),
+    **{f"short-{n}": Job(each(1, "catchUp: all"), ROOM, python="mark") for n in range(8)},
+    "python-slow": Job(each(1, "catchUp: latest"), ROOM, python="mark_and_wait"),
+    "python-flaky": Job(
+        each(2, "catchUp: latest"), ROOM, "", RETRIED, step=2, succeeds_at=2, python="fail_once"
+    ),
+    "python-queue": Job(each(1, "catchUp: latest"), "overlap: queue", python="mark"),
 }
 SCHEDULED = [name for name, job in JOBS.items() if job.schedule]
 
@@ -77,15 +86,26 @@ def text_of(name: str, marks: Path, *, on: bool, priority: int, upstream: str = 
 meta:
   id: {name}
 payload:
-  jobType: command
+  jobType: {"python" if job.python else "command"}
   priority: {priority}
 {schedule if job.schedule else ""}{more}  limits: {{{job.limits}}}
   retry: {job.retry}
   parameters:
+{_call(job.python, marks / name) if job.python else _shell(job.command, marks, name)}
+"""
+
+
+def _shell(command: str, marks: Path, name: str) -> str:
+    return f"""\
     shell: |
       {aftermath.marking(marks, name)}
-      {job.command}
-"""
+      {command}"""
+
+
+def _call(function: str, marks: Path) -> str:
+    return f"""\
+    entryPoint: faults.python_jobs:{function}
+    kwargs: {{marks: {marks}}}"""
 
 
 class Fleet:

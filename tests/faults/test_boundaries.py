@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -17,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from e2e.running import Running, until
+from e2e.running import Running
 from jobreconciler import boundaries
 
 from .fleet import Fleet, running
+from .killing import KilledAt, died
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "0"))
 
@@ -44,8 +44,8 @@ COMMITS = (
     "lift",
     "approve",
 )
-"""By the method of the store that makes them. What tells people of anything is left out: nobody is
-to be told of these jobs."""
+"""By the method of the store that makes them. Those that tell people of anything are in
+test_notices.py."""
 ONCE = ("unclaim_all", "settle_dependency")
 """Passed once a start, if at all."""
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
@@ -65,21 +65,6 @@ PLAN = [
     (name, 1 if name.endswith(ONCE) else count) for count in range(1, ROUNDS + 1) for name in ALL
 ] or [(name, 1) for name in SHORT]
 assert set(SHORT) <= set(ALL)
-
-
-class KilledAt(Running):
-    """A daemon that dies at a boundary, the next time it is started."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.boundary: tuple[str, int] | None = None
-
-    def command(self, *arguments: str) -> list[str]:
-        if self.boundary is None or arguments[0] != "run":
-            return super().command(*arguments)
-        name, count = self.boundary
-        script = Path(__file__).with_name("killed_at.py")
-        return [sys.executable, str(script), name, str(count), *arguments]
 
 
 @pytest.fixture
@@ -129,13 +114,6 @@ def prepare(fleet: Fleet, name: str) -> None:
         daemon.boundary = (boundaries.BEFORE_LAUNCH, 1)
         fleet.start(ready=False)
         died(daemon, f"{boundaries.BEFORE_LAUNCH}, for {name}")
-
-
-def died(daemon: KilledAt, name: str) -> None:
-    until(lambda: daemon.process and daemon.process.poll() is not None, f"{name}: the end")
-    assert daemon.process is not None
-    assert daemon.process.returncode == -9, daemon.said()[-3000:]
-    daemon.process = None
 
 
 def ask(daemon: Running, key: str | None) -> str | None:
