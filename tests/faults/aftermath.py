@@ -21,7 +21,7 @@ def marking(marks: Path, name: str) -> str:
 
 
 def left_behind(marks: Path) -> list[str]:
-    """Processes of runs below this directory that still live, supervisors included."""
+    """Processes of this directory's daemon that still live: runs, supervisors, workers, servers."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -29,9 +29,11 @@ def left_behind(marks: Path) -> list[str]:
         try:
             environ = (entry / "environ").read_bytes()
             command = (entry / "cmdline").read_bytes()
+            errors = str((entry / "fd/2").readlink())
         except OSError:
             continue
-        if b"JOBRECONCILER_EXECUTION=" in environ and str(marks).encode() in command:
+        is_run = b"JOBRECONCILER_EXECUTION=" in environ and str(marks).encode() in command
+        if is_run or errors.startswith(f"{marks}/state/"):
             found.append(command.decode(errors="replace"))
     return found
 
