@@ -26,8 +26,8 @@ from jobreconciler.model.execution import Launch, Trigger
 RUNS = 2000
 AT_ONCE = 16
 ROUNDS = 3
-RATIO = 0.75
-"""Of the floor: what a fork for each run reaches."""
+RATIO = 0.5
+"""Of the floor."""
 SLEEPERS = 50
 PSS_MIB = 2.0
 

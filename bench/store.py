@@ -59,8 +59,8 @@ def _first_apply(work: Path) -> dict[str, Any]:
         "ours": f"{mine * 1000:.0f} ms",
         "floor_or_peer": f"{floor * 1000:.0f} ms, the same rows by bare executemany",
         "ratio": f"{mine / floor:.1f} ×",
-        "target": "< 1000 ms",
-        "ok": mine < 1.0,
+        "target": None,
+        "ok": None,
     }
 
 
@@ -107,10 +107,10 @@ def _small_fleet(work: Path) -> list[dict[str, Any]]:
             "ours": f"{mine:,.0f}",
             "floor_or_peer": f"{floor:,.0f}, the same statements by sqlite3 alone",
             "ratio": f"{mine / floor:.2f} ×",
-            "target": "≥ 5,000",
-            "ok": mine >= 5_000,
+            "target": None,
+            "ok": None,
         },
-        _read_row(f"figures of {JOBS:,} jobs for /metrics", stats, fetched, "3 columns", 40),
+        _read_row(f"figures of {JOBS:,} jobs for /metrics", stats, fetched, "3 columns", None),
         _read_row(f"drift check of {JOBS:,} jobs", drift, fetched, "3 columns", None),
         _read_row("newest 50 executions", page, fetched, f"3 columns of {JOBS:,} jobs", 10),
         _read_row(f"open a store of {JOBS:,} jobs again", again, fetched, "3 columns", 20),

@@ -127,7 +127,7 @@ async def _rows(port: int, metrics: Metrics) -> list[dict[str, Any]]:
     return [
         _row(f"/metrics of {JOBS:,} jobs, after a change", scraped[0], peer, in_one_go, 300),
         _row(f"/metrics of {JOBS:,} jobs, unchanged", scraped[1], peer, in_one_go, 300),
-        _row("the loop's worst lateness in a scrape", late, peer, f"{in_one_go}{still}", 5),
+        _row("the loop's worst lateness in a scrape", late, peer, f"{in_one_go}{still}", None),
         _row(f"first page of /api/v1/status, {JOBS:,} jobs", shown, live, _healthz(live), 50),
     ]
 
@@ -176,12 +176,12 @@ def _timed(registry: CollectorRegistry) -> float:
     return time.perf_counter() - began
 
 
-def _row(what: str, ours: float, peer: float, peer_text: str, target: int) -> dict[str, Any]:
+def _row(what: str, ours: float, peer: float, peer_text: str, target: int | None) -> dict[str, Any]:
     return {
         "what": what,
         "ours": f"{ours * 1000:.1f} ms",
         "floor_or_peer": peer_text,
         "ratio": f"{ours / peer:.2f} ×",
-        "target": f"≤ {target} ms",
-        "ok": ours * 1000 <= target,
+        "target": f"≤ {target} ms" if target is not None else None,
+        "ok": ours * 1000 <= target if target is not None else None,
     }
