@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobreconciler.settings import Settings
 from jobreconciler.store.engine import Database, locate
 from jobreconciler.store.opening import open_store
 from jobreconciler.store.schema import create
@@ -36,6 +37,11 @@ class Place:
 
     def database(self) -> Database:
         return Database(locate(self.url, self.state_dir))
+
+    @property
+    def settings(self) -> Settings:
+        """As a command that is told of this store has them."""
+        return Settings(store=self.url, state_dir=self.state_dir)
 
     @property
     def file(self) -> Path:

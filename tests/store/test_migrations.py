@@ -17,10 +17,10 @@ from alembic.script import ScriptDirectory
 
 from jobreconciler.errors import Invalid, JobReconcilerError, NotFound, Refused
 from jobreconciler.store import migrations, schema
-from jobreconciler.store.maintenance import migrate_store
 from jobreconciler.store.migrations import HEAD, REVISIONS
 from jobreconciler.store.tables import SQLITE_INDEXES, metadata
-from jobreconciler.store.upgrade import EMPTY, run, step
+from jobreconciler.store.upgrade import EMPTY, Migrated, run, step
+from jobreconciler.upkeep import migrate
 
 from .conftest import Place
 from .made import NOW, add, desired
@@ -40,6 +40,11 @@ def to(place: Place, before: str | None, target: str) -> None:
     database = place.database()
     run(database, before, target, NOW)
     database.dispose()
+
+
+def migrated(place: Place, direction: str = "up") -> Migrated:
+    """As `jobreconciler migrate` does it."""
+    return migrate(place.settings, direction, None, place.clock.now())
 
 
 def shape(place: Place) -> Any:
@@ -78,7 +83,7 @@ def everything(place: Place) -> Any:
 
 def test_the_migrations_add_up_to_the_tables(empty: Place) -> None:
     to(empty, None, HEAD)
-    migrated = shape(empty)
+    summed = shape(empty)
     to(empty, HEAD, EMPTY)
     if empty.url is None:
         empty.file.unlink()
@@ -86,7 +91,7 @@ def test_the_migrations_add_up_to_the_tables(empty: Place) -> None:
         empty.sql("DROP TABLE alembic_version")
     database = empty.database()
     schema.create(database, NOW)
-    assert shape(empty) == migrated
+    assert shape(empty) == summed
     with schema.ddl(database) as connection:
         context = MigrationContext.configure(connection, opts={"include_object": everything(empty)})
         assert compare_metadata(context, metadata) == []
@@ -115,9 +120,9 @@ def test_rows_survive_the_way_down_and_up(empty: Place) -> None:
     add(store, desired())
     row = store.job("nightly")
     store.close()
-    down = migrate_store(empty.url, empty.state_dir, empty.clock, "down")
+    down = migrated(empty, "down")
     assert (down.before, down.after) == (HEAD, REVISIONS[-2])
-    up = migrate_store(empty.url, empty.state_dir, empty.clock)
+    up = migrated(empty)
     assert (up.before, up.after) == (REVISIONS[-2], HEAD)
     store = empty.open()
     assert store.job("nightly") == row
@@ -152,10 +157,7 @@ def test_an_older_postgresql_waits_for_migrate(postgresql_place: Place) -> None:
     with pytest.raises(Refused, match="earlier version") as caught:
         postgresql_place.open()
     assert "migrate up" in caught.value.hint
-    migrated = migrate_store(
-        postgresql_place.url, postgresql_place.state_dir, postgresql_place.clock
-    )
-    assert migrated.after == HEAD
+    assert migrated(postgresql_place).after == HEAD
     postgresql_place.open().close()
 
 
@@ -172,20 +174,25 @@ def test_a_migration_that_fails_changes_nothing(empty: Place) -> None:
 def test_a_running_daemon_is_not_migrated_under_its_feet(place: Place) -> None:
     daemon = place.open()
     with pytest.raises(Refused, match="in use by"):
-        migrate_store(place.url, place.state_dir, place.clock, "down")
+        migrated(place, "down")
     daemon.close()
 
 
 def test_there_is_nothing_to_migrate_where_nothing_is(sqlite_place: Place) -> None:
     with pytest.raises(NotFound):
-        migrate_store(None, sqlite_place.state_dir, sqlite_place.clock)
+        migrated(sqlite_place)
 
 
-def test_a_newer_store_is_not_migrated(sqlite_place: Place) -> None:
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_newer_store_is_not_migrated(sqlite_place: Place, direction: str) -> None:
     sqlite_place.open().close()
     sqlite_place.sql("UPDATE alembic_version SET version_num = '0999'")
-    with pytest.raises(Refused, match="schema 0999"):
-        migrate_store(None, sqlite_place.state_dir, sqlite_place.clock, "down")
+    sqlite_place.sql("UPDATE store_meta SET program_version = '9.8.7'")
+    with pytest.raises(
+        Refused, match=r"written by jobreconciler 9\.8\.7 \(schema 0999\)"
+    ) as caught:
+        migrated(sqlite_place, direction)
+    assert "install jobreconciler 9.8.7 or later" in caught.value.hint
 
 
 STEPS = [

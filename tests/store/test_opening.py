@@ -160,6 +160,8 @@ def test_a_url_is_shown_without_its_password(tmp_path: Path) -> None:
     for scheme in ("postgres", "postgresql", "postgresql+psycopg"):
         shown = str(locate(f"{scheme}://jr:secret@db.example.org/jobs", tmp_path))
         assert shown == "postgresql://jr:***@db.example.org/jobs"
+    shown = str(locate("postgresql://jr@db/jobs?password=secret&sslpassword=secret", tmp_path))
+    assert shown == "postgresql://jr@db/jobs"
 
 
 def test_a_server_that_does_not_answer_is_worth_another_try(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from jobreconciler.errors import Invalid, NotFound, Refused, Stalled
-from jobreconciler.store.engine import Database, Location
+from jobreconciler.store.engine import SECRET_OPTIONS, Database, Location
 from jobreconciler.store.faults import translate
 from jobreconciler.store.migrations import HEAD, REVISIONS
 from jobreconciler.store.rows import micros
@@ -41,17 +44,16 @@ def backup(location: Location, target: Path) -> None:
         raise Refused(f"{target} exists already", hint="name a file that doesn't exist yet")
     if location.path is not None:
         backup_sqlite(location.path, target)
-    else:
-        _pg("pg_dump", "--format=custom", "--no-owner", f"--file={target}", location=location)
+        return
+    with _whole(target) as partial:
+        _pg("pg_dump", "--format=custom", "--no-owner", f"--file={partial}", location=location)
 
 
 def backup_sqlite(source: Path, target: Path) -> None:
     """Copy page by page from one snapshot, so that writers neither wait nor show up in it."""
-    partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
     try:
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with (
+            _whole(target) as partial,
             closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as original,
             closing(sqlite3.connect(partial)) as copy,
         ):
@@ -60,14 +62,26 @@ def backup_sqlite(source: Path, target: Path) -> None:
             original.execute("SELECT count(*) FROM sqlite_master").fetchone()
             original.backup(copy, pages=PAGES_A_STEP, sleep=0)
             copy.execute("PRAGMA journal_mode = DELETE")
-        partial.rename(target)
-        _sync_directory(target.parent)
     except sqlite3.Error as error:
         raise translate(error) from error
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A file beside `target`, for its owner's eyes only, that takes its place at the end of the
+    block. Where that is not reached, nothing is left of it. Raises Stalled."""
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield partial
+        partial.rename(target)
+        _sync_directory(target.parent)
     except OSError as error:
         raise Stalled(f"the backup {target} cannot be written: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def inspect(path: Path) -> Backup:
@@ -111,21 +125,20 @@ def _inspect_sqlite(path: Path, found: sqlite3.Connection) -> Backup:
 
 
 def restore(
-    source: Path, database: Database, at: datetime, *, catch_up: bool = False
+    found: Backup, database: Database, at: datetime, *, catch_up: bool = False
 ) -> Path | None:
-    """Put a backup in the store's place; whoever calls holds the store's lock.
+    """Put a backup that `inspect` found whole in the store's place; whoever calls holds its lock.
 
     Watermarks move to `at`, so that slots since the backup are not run now, unless `catch_up`.
-    Returns where SQLite's replaced file was kept. Raises what `inspect` raises, Refused, Stalled.
+    Returns where SQLite's replaced file was kept. Raises Refused, Stalled.
     """
-    found = inspect(source)
     location = database.location
     wanted = "sqlite" if location.path is not None else "postgresql"
     if found.kind != wanted:
-        raise Refused(f"{source} is a backup of {found.kind}, but the store is {wanted}")
+        raise Refused(f"{found.path} is a backup of {found.kind}, but the store is {wanted}")
     if location.path is not None:
-        return _restore_sqlite(source, location.path, at, catch_up)
-    _restore_postgresql(source, database, at, catch_up)
+        return _restore_sqlite(found.path, location.path, at, catch_up)
+    _restore_postgresql(found.path, database, at, catch_up)
     return None
 
 
@@ -151,6 +164,8 @@ def _restore_sqlite(source: Path, path: Path, at: datetime, catch_up: bool) -> P
 
 
 def _restore_postgresql(source: Path, database: Database, at: datetime, catch_up: bool) -> None:
+    """In two transactions: pg_restore's own, then the watermarks'. Whoever is killed in between has
+    a whole store that owes the slots since the backup; restoring once more settles them."""
     _pg(
         "pg_restore",
         "--clean",
@@ -176,19 +191,40 @@ def _pg(program: str, *arguments: str, location: Location) -> None:
             reason="ProgramMissing",
             hint="install PostgreSQL's client programs (apt-get install postgresql-client)",
         )
-    url = location.url.set(drivername="postgresql", password=None)
-    uri = url.render_as_string(hide_password=False)
+    uri, password = _without_password(location.url)
     filled = [argument.replace("{uri}", uri) for argument in arguments]
     if program == "pg_dump":
         filled.append(f"--dbname={uri}")
     environment = {**os.environ}
-    if location.url.password is not None:
-        environment["PGPASSWORD"] = str(location.url.password)
+    if password is not None:
+        environment["PGPASSWORD"] = password
     done = subprocess.run(
-        [found, *filled], env=environment, capture_output=True, text=True, check=False
+        [found, "--no-password", *filled],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise Stalled(f"{program} failed: {' '.join(done.stderr.split())[:500]}", reason="PgFailed")
+
+
+def _without_password(url: URL) -> tuple[str, str | None]:
+    """The URL as PostgreSQL's programs read it, and the password apart: every user of the machine
+    sees their arguments. Raises Refused for a secret that they take in no other way."""
+    if "sslpassword" in url.query:
+        raise Refused(
+            "the store's URL has an sslpassword, which PostgreSQL's programs take as an argument "
+            "only, where every user of this machine would see it",
+            reason="SecretArgument",
+            hint="name a URL whose sslkey has no passphrase, or copy the database by other means",
+        )
+    asked = url.query.get("password")
+    password = url.password or (asked[-1] if isinstance(asked, tuple) else asked)
+    # `set` and `_replace` differ: None means nothing to the first, and the password would stay.
+    plain = url._replace(drivername="postgresql", password=None)
+    shown = plain.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=False)
+    return shown, password
 
 
 def _sync_directory(path: Path) -> None:

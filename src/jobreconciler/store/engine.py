@@ -29,6 +29,9 @@ BUSY_SECONDS = 5.0
 
 CONNECT_SECONDS = 10
 
+SECRET_OPTIONS = ("password", "sslpassword")
+"""What of a PostgreSQL URL's query is nobody's business."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -40,7 +43,8 @@ class Location:
     def __str__(self) -> str:
         if self.path is not None:
             return str(self.path)
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
+        shown = self.url.set(drivername="postgresql").difference_update_query(SECRET_OPTIONS)
+        return shown.render_as_string(hide_password=True)
 
 
 def locate(url: str | None, state_dir: Path) -> Location:

@@ -65,15 +65,16 @@ def open_store(
 def lock(database: Database, state_dir: Path, locks: ExitStack) -> None:
     """Take the state directory's lock, and the one of an SQLite file, wherever it lies: another
     daemon may have it as its own."""
-    _make(state_dir)
+    make_directory(state_dir)
     locks.callback(FileLock(state_dir / "lock").close)
     path = database.location.path
     if path is not None:
-        _make(path.parent)
+        make_directory(path.parent)
         locks.callback(FileLock(path.with_name(path.name + ".lock")).close)
 
 
-def _make(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
+    """Its owner's only, where it is not there yet. Raises Stalled."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
