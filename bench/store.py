@@ -25,7 +25,7 @@ from jobreconciler.model.change import AppliedChange, FieldChange, Provenance
 from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Attempt, Execution, Outcome, Trigger
 from jobreconciler.model.views import SourceState
-from jobreconciler.ports import ChangeSet
+from jobreconciler.ports import ChangeSet, Ending
 from jobreconciler.store.opening import open_store
 from jobreconciler.store.store import SqlStore
 
@@ -154,12 +154,12 @@ def _lifecycles(store: SqlStore, count: int, prefix: str) -> float:
     attempt = Attempt(1, AT)
     outcome = Outcome("succeeded", AT, exit_code=0)
     began = time.perf_counter()
-    last: Future[bool] | None = None
+    last: Future[list[bool]] | None = None
     for execution in executions:
         store.release(execution, config)
-        store.start_attempt(execution.id, attempt)
-        last = store.finish(execution.id, 1, outcome)
-    assert last is not None and last.result()
+        store.start_attempts([(execution.id, attempt)])
+        last = store.finish_all([Ending(execution.id, 1, outcome)])
+    assert last is not None and all(last.result())
     return count / (time.perf_counter() - began)
 
 

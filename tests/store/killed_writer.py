@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobreconciler.clock import SystemClock
 from jobreconciler.model.execution import Attempt
+from jobreconciler.ports import Ending
 from jobreconciler.store.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -20,10 +21,11 @@ def main(url: str, state_dir: Path, first: int) -> None:
     for n in range(first, first + 1_000_000):
         run, at = f"e{n:08}", after(seconds=n)
         released = store.release(execution(run, slot=at), {"n": n})
-        started = store.start_attempt(run, Attempt(1, at))
-        ended = store.finish(run, 1, outcome("failed", at))
+        started = store.start_attempts([(run, Attempt(1, at))])
+        ended = store.finish_all([Ending(run, 1, outcome("failed", at))])
         applied = store.apply(change_set(change("updated", desired(priority=n)), at=NOW))
-        if released.result() and started.result() and ended.result() and applied.result():
+        moved = [*started.result(), *ended.result()]
+        if released.result() and all(moved) and applied.result():
             sys.stdout.write(f"{n}\n")
             sys.stdout.flush()
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from jobreconciler.model.change import AppliedChange, FieldChange, LogAction, Provenance
 from jobreconciler.model.desired import Commit, DesiredJob
-from jobreconciler.model.execution import Execution, ExecutionStatus, Outcome, Trigger
+from jobreconciler.model.execution import Attempt, Execution, ExecutionStatus, Outcome, Trigger
+from jobreconciler.model.notice import Occurrence
 from jobreconciler.model.views import SourceState
-from jobreconciler.ports import ChangeSet
+from jobreconciler.ports import ChangeSet, Ending
 from jobreconciler.store.store import SqlStore
 
 NOW = datetime(2026, 3, 14, 9, 30, 0, 123456, tzinfo=UTC)
@@ -136,3 +137,22 @@ def execution(
 
 def outcome(status: ExecutionStatus = "succeeded", at: datetime = NOW, **given: Any) -> Outcome:
     return Outcome(status, at, **given)
+
+
+def begin(store: SqlStore, execution_id: str, attempt: Attempt) -> bool:
+    """queued → running. False where it was not queued."""
+    (begun,) = store.start_attempts([(execution_id, attempt)]).result()
+    return begun
+
+
+def end(
+    store: SqlStore,
+    execution_id: str,
+    attempt: int,
+    outcome: Outcome,
+    *,
+    told: Occurrence | None = None,
+) -> bool:
+    """running → the outcome's status. False where that attempt was not running."""
+    (ended,) = store.finish_all([Ending(execution_id, attempt, outcome, told)]).result()
+    return ended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,19 @@ from jobreconciler.model.execution import Attempt, Execution, Missed, Trigger
 from jobreconciler.store.store import SqlStore
 
 from .conftest import Place
-from .made import NOW, REVISION, add, after, change, change_set, desired, execution, outcome
+from .made import (
+    NOW,
+    REVISION,
+    add,
+    after,
+    begin,
+    change,
+    change_set,
+    desired,
+    end,
+    execution,
+    outcome,
+)
 
 CONFIG = {"meta": {"id": "nightly"}, "payload": {"jobType": "command"}}
 ATTEMPT = Attempt(1, after(seconds=1), pid=42, pid_started=4242, boot_id="boot")
@@ -31,8 +42,8 @@ def release(store: SqlStore, wanted: Execution) -> bool:
 def ran(store: SqlStore, id_: str, status: Any = "succeeded", at: datetime = NOW) -> None:
     """One whole life of an execution."""
     assert release(store, execution(id_))
-    assert store.start_attempt(id_, ATTEMPT).result()
-    assert store.finish(id_, 1, outcome(status, at)).result()
+    assert begin(store, id_, ATTEMPT)
+    assert end(store, id_, 1, outcome(status, at))
 
 
 def test_an_execution_is_read_back_as_it_was_released(store: SqlStore) -> None:
@@ -54,7 +65,7 @@ def test_an_execution_is_read_back_as_it_was_released(store: SqlStore) -> None:
 
 def test_a_run_from_queue_to_end(store: SqlStore) -> None:
     assert release(store, execution(slot=NOW))
-    assert store.start_attempt("e1", ATTEMPT).result()
+    assert begin(store, "e1", ATTEMPT)
     running = store.execution("e1")
     assert running is not None
     assert (running.status, running.started_at) == ("running", after(seconds=1))
@@ -69,7 +80,7 @@ def test_a_run_from_queue_to_end(store: SqlStore) -> None:
         metrics={"rows": 1.5},
         output_bytes=10,
     )
-    assert store.finish("e1", 1, ended).result()
+    assert end(store, "e1", 1, ended)
     read = store.execution("e1")
     assert read is not None
     assert (read.status, read.exit_code, read.finished_at) == ("failed", 3, after(seconds=9))
@@ -97,42 +108,42 @@ TWICE = [
 def test_who_comes_second_changes_nothing(store: SqlStore, before: list[str], action: str) -> None:
     assert release(store, execution())
     for step in before:
-        assert _do(store, step).result() is True
+        assert _do(store, step) is True
     stood = store.execution("e1")
-    assert _do(store, action).result() is False
+    assert _do(store, action) is False
     assert store.execution("e1") == stood
 
 
-def _do(store: SqlStore, action: str) -> Future[bool]:
+def _do(store: SqlStore, action: str) -> bool:
     if action == "start":
-        return store.start_attempt("e1", ATTEMPT)
+        return begin(store, "e1", ATTEMPT)
     if action == "finish":
-        return store.finish("e1", 1, outcome())
-    return store.cancel_queued("e1", after(minutes=1), "replaced")
+        return end(store, "e1", 1, outcome())
+    return store.cancel_queued("e1", after(minutes=1), "replaced").result()
 
 
 def test_an_attempt_that_nobody_took_up_is_given_back(store: SqlStore) -> None:
     assert release(store, execution())
     waited = store.execution("e1")
-    assert store.start_attempt("e1", ATTEMPT).result()
+    assert begin(store, "e1", ATTEMPT)
     assert store.unclaim_all([("e1", 2), ("none", 1)]).result() == [False, False]
     assert store.unclaim_all([("e1", 1)]).result() == [True]
     assert store.execution("e1") == waited
     assert store.unclaim_all([("e1", 1)]).result() == [False]
-    assert store.start_attempt("e1", ATTEMPT).result()
+    assert begin(store, "e1", ATTEMPT)
 
 
 def test_an_outcome_of_another_attempt_is_not_taken(store: SqlStore) -> None:
     assert release(store, execution())
-    assert store.start_attempt("e1", ATTEMPT).result()
-    assert store.finish("e1", 2, outcome()).result() is False
+    assert begin(store, "e1", ATTEMPT)
+    assert end(store, "e1", 2, outcome()) is False
 
 
 def test_between_two_attempts_an_execution_waits_and_keeps_what_the_first_one_left(
     store: SqlStore,
 ) -> None:
     assert release(store, execution("e1"))
-    assert store.start_attempt("e1", ATTEMPT).result()
+    assert begin(store, "e1", ATTEMPT)
     assert store.retry_later("e1", 1, outcome("failed", NOW), after(hours=1)).result()
     assert not store.retry_later("e1", 1, outcome("failed", NOW), after(hours=1)).result()
     waiting = store.execution("e1")
@@ -143,8 +154,8 @@ def test_between_two_attempts_an_execution_waits_and_keeps_what_the_first_one_le
     job = store.job("nightly")
     assert job is not None and job.consecutive_failures == 0
     second = Attempt(2, after(hours=1))
-    assert store.start_attempt("e1", second).result()
-    assert store.finish("e1", 2, outcome("succeeded", after(hours=2))).result()
+    assert begin(store, "e1", second)
+    assert end(store, "e1", 2, outcome("succeeded", after(hours=2)))
     done = store.execution("e1")
     assert done is not None
     assert (done.status, done.not_before, len(done.attempts)) == ("succeeded", None, 2)
@@ -311,8 +322,8 @@ def test_a_run_that_ends_late_does_not_turn_the_figures_back(store: SqlStore) ->
 
 def test_a_dry_run_counts_for_nothing(store: SqlStore) -> None:
     assert release(store, execution(dry_run=True))
-    store.start_attempt("e1", ATTEMPT).result()
-    assert store.finish("e1", 1, outcome("failed")).result()
+    begin(store, "e1", ATTEMPT)
+    assert end(store, "e1", 1, outcome("failed"))
     job = store.job("nightly")
     assert job is not None
     assert (job.last_status, job.last_run_at, job.consecutive_failures) == (None, None, 0)
@@ -354,7 +365,7 @@ def test_what_is_unfinished_is_handed_to_the_next_daemon_oldest_first(store: Sql
     release(store, execution("b", queued_at=after(minutes=2)))
     release(store, execution("a", "other", queued_at=after(minutes=1)))
     release(store, execution("c", queued_at=NOW))
-    store.start_attempt("b", ATTEMPT).result()
+    begin(store, "b", ATTEMPT)
     store.cancel_queued("c", NOW, "x").result()
     left = store.unfinished()
     assert [(e.id, e.status) for e in left] == [("a", "queued"), ("b", "running")]

@@ -12,7 +12,7 @@ from jobreconciler.model.execution import Attempt
 from jobreconciler.model.views import FleetCounts, JobQuery
 from jobreconciler.store.store import SqlStore
 
-from .made import NOW, add, after, change, change_set, desired, execution, outcome
+from .made import NOW, add, after, begin, change, change_set, desired, end, execution, outcome
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +31,10 @@ def _fleet(store: SqlStore) -> None:
     store.apply(change_set(change("deleted", "gone"), held={"hook": held})).result()
     for job_id, status, minutes in (("b1", "failed", 1), ("after", "succeeded", 2)):
         store.release(execution(job_id, job_id), {})
-        store.start_attempt(job_id, Attempt(1, NOW))
-        store.finish(job_id, 1, outcome(status, after(minutes=minutes)))
+        begin(store, job_id, Attempt(1, NOW))
+        end(store, job_id, 1, outcome(status, after(minutes=minutes)))
     store.release(execution("running", "hand"), {})
-    store.start_attempt("running", Attempt(1, NOW)).result()
+    begin(store, "running", Attempt(1, NOW))
 
 
 def ids(store: SqlStore, **query: Any) -> list[str]:

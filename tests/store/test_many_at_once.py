@@ -9,7 +9,7 @@ import pytest
 from jobreconciler.model.execution import Attempt, Execution
 from jobreconciler.ports import Ending
 from jobreconciler.store.store import SqlStore
-from store.made import NOW, add, desired, execution, outcome
+from store.made import NOW, add, desired, end, execution, outcome
 
 JOBS = [f"job-{number}" for number in range(6)]
 LATER = NOW + timedelta(minutes=1)
@@ -87,7 +87,7 @@ def test_one_that_was_cancelled_does_not_begin_with_the_others(fleet: SqlStore) 
 def test_ends_count_for_each_job(fleet: SqlStore, gone: bool) -> None:
     all_ = released(fleet, begun=len(JOBS))
     if gone:
-        assert fleet.finish(all_[3].id, 1, outcome("cancelled")).result()
+        assert end(fleet, all_[3].id, 1, outcome("cancelled"))
     ends = [
         Ending(one.id, 1, outcome("failed" if number == 4 else "succeeded", at=LATER), None)
         for number, one in enumerate(all_)

@@ -12,7 +12,7 @@ from jobreconciler.model.notice import Notice
 from jobreconciler.store.store import SqlStore
 
 from .conftest import Place
-from .made import NOW, add, after, desired, execution, outcome
+from .made import NOW, add, after, begin, desired, end, execution, outcome
 
 CONFIG: dict[str, Any] = {
     "meta": {"id": "nightly"},
@@ -31,10 +31,10 @@ def run(store: SqlStore, id_: str, status: ExecutionStatus, at: datetime) -> boo
     """One execution from its release to its end."""
     made = execution(id_)
     store.release(made, CONFIG).result()
-    store.start_attempt(id_, Attempt(1, at)).result()
+    begin(store, id_, Attempt(1, at))
     ended = outcome(status, at)
     told = of_outcome(made, CONFIG, ended, 1, at)
-    return store.finish(id_, 1, ended, told=told).result()
+    return end(store, id_, 1, ended, told=told)
 
 
 def take_all(store: SqlStore, now: datetime) -> list[Notice]:
@@ -65,7 +65,7 @@ def test_an_outcome_that_came_second_tells_nobody(store: SqlStore) -> None:
     run(store, "e1", "failed", NOW)
     take_all(store, NOW)
     told = of_outcome(execution("e1"), CONFIG, outcome("succeeded", NOW), 1, NOW)
-    assert not store.finish("e1", 1, outcome("succeeded", NOW), told=told).result()
+    assert not end(store, "e1", 1, outcome("succeeded", NOW), told=told)
     assert events(store) == []
 
 

@@ -14,7 +14,7 @@ from jobreconciler.loops.retention import RetentionLoop, Swept
 from jobreconciler.model.execution import Attempt
 from jobreconciler.store.store import SqlStore
 
-from .made import NOW, FixedClock, add, change, change_set, desired, execution, outcome
+from .made import NOW, FixedClock, add, begin, change, change_set, desired, end, execution, outcome
 
 POLICY = Retention(executions_a_job=2)
 MONTHS = timedelta(days=100)
@@ -25,8 +25,8 @@ def ran(store: SqlStore, id_: str, days: int, state_dir: Path | None = None) -> 
     at = NOW - timedelta(days=days)
     pinned = execution(id_, slot=at, queued_at=at, config_digest=f"digest-{id_}")
     assert store.release(pinned, {"of": id_}).result()
-    store.start_attempt(id_, Attempt(1, at)).result()
-    store.finish(id_, 1, outcome(at=at)).result()
+    begin(store, id_, Attempt(1, at))
+    end(store, id_, 1, outcome(at=at))
     if state_dir is not None:
         wrote(state_dir, id_, days)
 
@@ -88,7 +88,7 @@ def test_unfinished_executions_are_never_touched(store: SqlStore, tmp_path: Path
     for one in (waiting, running):
         store.release(one, {"of": one.id}).result()
         wrote(tmp_path, one.id, 90)
-    store.start_attempt("running", Attempt(1, old)).result()
+    begin(store, "running", Attempt(1, old))
     for days in (35, 34, 33):
         ran(store, f"e{days}", days, tmp_path)
     swept = sweep(store, tmp_path, Retention(executions_a_job=1, output_bytes=0))

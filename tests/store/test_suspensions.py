@@ -15,7 +15,7 @@ from jobreconciler.model.views import JobQuery
 from jobreconciler.store.store import SqlStore
 
 from .conftest import Place
-from .made import NOW, add, after, desired, execution
+from .made import NOW, add, after, begin, desired, execution
 
 
 def stop(scope: Any = "job", target: str = "nightly", **given: Any) -> Suspension:
@@ -169,7 +169,7 @@ def test_a_job_is_late_and_overruns_as_its_file_expects(place: Place, store: Sql
     )
     made = execution()
     assert store.release(made, {}).result()
-    assert store.start_attempt(made.id, Attempt(1, NOW)).result()
+    assert begin(store, made.id, Attempt(1, NOW))
 
     def conditions() -> list[str]:
         job = store.job("nightly")

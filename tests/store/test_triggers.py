@@ -13,7 +13,7 @@ from jobreconciler.ports import Delivery
 from jobreconciler.store.store import SqlStore
 
 from .conftest import Place
-from .made import NOW, add, after, desired, execution, outcome
+from .made import NOW, add, after, begin, desired, end, execution, outcome
 
 CONFIG = {"meta": {"id": "nightly"}, "payload": {"jobType": "command"}}
 
@@ -30,8 +30,8 @@ def _jobs(store: SqlStore) -> None:
 def ran(store: SqlStore, id_: str, job_id: str, at: datetime, status: str = "succeeded") -> None:
     made = replace(execution(id_), job_id=job_id, queued_at=at)
     assert store.release(made, CONFIG).result()
-    assert store.start_attempt(id_, Attempt(1, at)).result()
-    assert store.finish(id_, 1, outcome(status, at)).result()  # type: ignore[arg-type]
+    assert begin(store, id_, Attempt(1, at))
+    assert end(store, id_, 1, outcome(status, at))  # type: ignore[arg-type]
 
 
 def test_a_delivery_releases_once_and_a_second_name_of_it_neither(store: SqlStore) -> None:
@@ -83,8 +83,8 @@ def test_outcomes_are_used_up_once(store: SqlStore) -> None:
 def test_dry_runs_and_rows_that_never_ran_do_not_count(store: SqlStore) -> None:
     dry = replace(execution("d1"), job_id="a", dry_run=True)
     assert store.release(dry, CONFIG).result()
-    assert store.start_attempt("d1", Attempt(1, NOW)).result()
-    assert store.finish("d1", 1, outcome("succeeded", NOW)).result()
+    assert begin(store, "d1", Attempt(1, NOW))
+    assert end(store, "d1", 1, outcome("succeeded", NOW))
     for n, status in enumerate(("missed", "skipped")):
         row = replace(execution(f"s{n}"), job_id="a", status=status, finished_at=NOW)  # type: ignore[arg-type]
         assert store.release(row, CONFIG).result()
@@ -93,9 +93,9 @@ def test_dry_runs_and_rows_that_never_ran_do_not_count(store: SqlStore) -> None:
 
 def test_the_latest_outcome_is_the_last_to_have_come(store: SqlStore) -> None:
     assert store.release(replace(execution("a1"), job_id="a"), CONFIG).result()
-    assert store.start_attempt("a1", Attempt(1, NOW)).result()
+    assert begin(store, "a1", Attempt(1, NOW))
     ran(store, "a2", "a", after(minutes=1))
-    assert store.finish("a1", 1, outcome("failed", after(hours=1))).result()
+    assert end(store, "a1", 1, outcome("failed", after(hours=1)))
     assert store.upstream_outcomes("nightly", ("a",))[0] == {"a": Ended("a1", "failed")}
 
 

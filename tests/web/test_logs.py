@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from jobreconciler.model.execution import Outcome
+from jobreconciler.ports import Ending
 from jobreconciler.store.store import SqlStore
 from jobreconciler.web.routes import executions
 from samples import NOW, config
@@ -86,7 +87,7 @@ def test_followed_output_ends_with_the_execution(
         await asyncio.sleep(0.3)
         with path.open("ab") as output:
             output.write(b"second\n")
-        ended = store.finish(execution_id, 1, Outcome("succeeded", NOW))
+        ended = store.finish_all([Ending(execution_id, 1, Outcome("succeeded", NOW))])
         await asyncio.wrap_future(ended)
 
     async def follow() -> bytes:

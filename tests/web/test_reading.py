@@ -15,6 +15,7 @@ from jobreconciler.model.execution import Attempt, Missed, Outcome, Trigger
 from jobreconciler.model.views import Live
 from jobreconciler.store.store import SqlStore
 from samples import NOW, REVISION, config
+from store.made import begin, end
 
 from .daemon import Client, Daemon, FixedClock, declare, queued
 
@@ -26,16 +27,16 @@ def run(store: SqlStore, job_id: str, number: int, status: str = "succeeded", **
     made = queued(job_id, number)
     assert store.release(made, config(job_id)).result(timeout=60)
     started = NOW + timedelta(seconds=number)
-    assert store.start_attempt(made.id, Attempt(1, started)).result(timeout=60)
+    assert begin(store, made.id, Attempt(1, started))
     outcome = Outcome(status, started + timedelta(seconds=42), **out)  # type: ignore[arg-type]
-    assert store.finish(made.id, 1, outcome).result(timeout=60)
+    assert end(store, made.id, 1, outcome)
     return made.id
 
 
 def start(store: SqlStore, job_id: str, number: int) -> str:
     made = queued(job_id, number)
     store.release(made, config(job_id)).result(timeout=60)
-    store.start_attempt(made.id, Attempt(1, NOW)).result(timeout=60)
+    begin(store, made.id, Attempt(1, NOW))
     return made.id
 
 

@@ -209,29 +209,18 @@ class Store(Protocol):
     def observed(self, job_ids: Collection[str] | None) -> Future[None]:
         """The schedule loop now acts on the stored generation of these jobs; None: of all."""
 
-    def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
-        """queued → running. False where it was no longer queued."""
-
-    def finish(
-        self,
-        execution_id: str,
-        attempt: int,
-        outcome: Outcome,
-        *,
-        told: Occurrence | None = None,
-    ) -> Future[bool]:
-        """running → the outcome's status, with the job's last-run figures. False if not running.
-        `told` is told of in the same transaction."""
-
     def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
-        """`start_attempt` for each, in one transaction: where one fails, none is written."""
+        """queued → running, for each in one transaction: where one fails, none is written. False
+        where it was no longer queued."""
 
     def unclaim_all(self, claimed: Sequence[tuple[str, int]]) -> Future[list[bool]]:
         """running → queued, for each execution whose attempt of that number nobody ever took up:
         the attempt goes. False where it runs another one or none."""
 
     def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
-        """`finish` for each, in one transaction: where one fails, none is written."""
+        """running → the outcome's status, with the job's last-run figures and what is told of it,
+        for each in its turn and all in one transaction: where one fails, none is written. False
+        where that attempt was not running."""
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime

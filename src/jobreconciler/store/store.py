@@ -247,19 +247,6 @@ class SqlStore:
     def observed(self, job_ids: Collection[str] | None) -> Future[None]:
         return self.submit(lambda tx: configs.observed(tx, job_ids))
 
-    def start_attempt(self, execution_id: str, attempt: Attempt) -> Future[bool]:
-        return self.submit(lambda tx: executions.start_attempt(tx, execution_id, attempt))
-
-    def finish(
-        self,
-        execution_id: str,
-        attempt: int,
-        outcome: Outcome,
-        *,
-        told: Occurrence | None = None,
-    ) -> Future[bool]:
-        return self.submit(lambda tx: executions.finish(tx, execution_id, attempt, outcome, told))
-
     def start_attempts(self, begun: Sequence[tuple[str, Attempt]]) -> Future[list[bool]]:
         return self.submit(lambda tx: executions.start_attempts(tx, begun))
 
