@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from jobreconciler.model.execution import Attempt, Execution
+from jobreconciler.core.notices import of_outcome
+from jobreconciler.model.execution import Attempt, Execution, ExecutionStatus
 from jobreconciler.ports import Ending
 from jobreconciler.store.store import SqlStore
 from store.made import NOW, add, desired, end, execution, outcome
@@ -103,3 +105,67 @@ def test_ends_count_for_each_job(fleet: SqlStore, gone: bool) -> None:
     fourth = fleet.execution(all_[4].id)
     assert fourth is not None
     assert fourth.attempts[0].finished_at == LATER
+
+
+NOTIFIED = {
+    "meta": {"id": "any"},
+    "payload": {"notifications": {"onRecovery": ["ops"], "channels": {"ops": {"type": "webhook"}}}},
+}
+ORDERS: list[tuple[str, list[ExecutionStatus], list[int]]] = [
+    ("a failure, then a success", ["failed", "succeeded"], [2]),
+    ("a success, then a failure", ["succeeded", "failed"], []),
+    ("failures of two kinds and a cancelled run", ["failed", "timed_out", "cancelled"], []),
+    ("a recovery between failures", ["failed", "cancelled", "succeeded", "lost"], [3]),
+    ("two recoveries", ["lost", "succeeded", "failed", "succeeded", "succeeded"], [2, 4]),
+]
+
+
+@pytest.mark.parametrize("notified", [False, True], ids=["told to nobody", "told of"])
+@pytest.mark.parametrize(
+    ("statuses", "recoveries"), [row[1:] for row in ORDERS], ids=[row[0] for row in ORDERS]
+)
+def test_ends_of_one_job_count_in_their_order(
+    store: SqlStore, statuses: list[ExecutionStatus], recoveries: list[int], notified: bool
+) -> None:
+    add(store, desired("apart"), desired("at-once"))
+    for one in ended(store, "apart", statuses, notified):
+        assert store.finish_all([one]).result() == [True]
+    told = recovered(store)
+    assert told == ([f"apart-{number}" for number in recoveries] if notified else [])
+    ends = ended(store, "at-once", statuses, notified)
+    assert store.finish_all(ends).result() == [True] * len(ends)
+    assert recovered(store) == [id_.replace("apart", "at-once") for id_ in told]
+    apart, at_once = figures(store, "apart"), figures(store, "at-once")
+    assert at_once == apart
+    assert apart[0] == statuses[-1]
+
+
+def ended(
+    store: SqlStore, job: str, statuses: list[ExecutionStatus], notified: bool
+) -> list[Ending]:
+    """The ends of runs that have begun and are running, a minute apart."""
+    ends = []
+    for number, status in enumerate(statuses, start=1):
+        run = due(job, number)
+        assert store.release_all([(run, {}, Attempt(1, NOW))]).result() == [True]
+        end = outcome(status, at=NOW + timedelta(minutes=number))
+        told = of_outcome(run, NOTIFIED, end, 1, NOW) if notified else None
+        ends.append(Ending(run.id, 1, end, told))
+    return ends
+
+
+def recovered(store: SqlStore) -> list[str | None]:
+    """Which ends were told of as a recovery; they are delivered by that."""
+    found = []
+    for channel in store.due_channels():
+        while (notice := store.next_notice(channel, NOW + timedelta(days=1))) is not None:
+            assert notice.event == "recovery"
+            assert store.notice_delivered(notice.id, NOW).result()
+            found.append(notice.execution_id)
+    return found
+
+
+def figures(store: SqlStore, job_id: str) -> tuple[Any, ...]:
+    job = store.job(job_id)
+    assert job is not None
+    return (job.last_status, job.consecutive_failures, job.last_success_at, job.last_run_at)

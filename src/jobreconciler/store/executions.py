@@ -59,20 +59,16 @@ _END_ATTEMPT = Statement(
 _OF_EXECUTION = (
     "job_id = (SELECT e.job_id FROM job_executions e WHERE e.id = :id AND NOT e.dry_run)"
 )
-_RECORD = {
-    "succeeded": "last_success_at = CASE WHEN last_success_at > :finished_at "
-    "THEN last_success_at ELSE :finished_at END, consecutive_failures = 0",
-    "cancelled": "consecutive_failures = consecutive_failures",
-    "failed": "consecutive_failures = consecutive_failures + 1",
-}
-_FIGURES = {
-    status: Statement(
-        f"UPDATE job_states SET last_status = '{status}', "
-        "last_run_at = CASE WHEN last_run_at > :finished_at THEN last_run_at "
-        f"ELSE :finished_at END, {_RECORD.get(status, _RECORD['failed'])} WHERE {_OF_EXECUTION}"
-    )
-    for status in ("succeeded", "failed", "timed_out", "cancelled", "lost")
-}
+# Of every kind of end in one statement: as many as come together are written in their own order.
+_FIGURES = Statement(
+    "UPDATE job_states SET last_status = :status, "
+    "last_run_at = CASE WHEN last_run_at > :finished_at THEN last_run_at ELSE :finished_at END, "
+    "last_success_at = CASE WHEN :status <> 'succeeded' OR last_success_at > :finished_at "
+    "THEN last_success_at ELSE :finished_at END, "
+    "consecutive_failures = CASE :status WHEN 'succeeded' THEN 0 "
+    "WHEN 'cancelled' THEN consecutive_failures ELSE consecutive_failures + 1 END "
+    f"WHERE {_OF_EXECUTION}"
+)
 _CANCEL = Statement(
     "UPDATE job_executions SET status = 'cancelled', finished_at = :at, error = :reason, "
     "not_before = NULL WHERE id = :id AND status = 'queued'"
@@ -250,7 +246,7 @@ def finish(
     tx.run(_END_ATTEMPT, row)
     if told is not None:
         outbox.tell(tx, told)
-    tx.run(_FIGURES[outcome.status], row)
+    tx.run(_FIGURES, row)
     return True
 
 
@@ -259,18 +255,22 @@ def finish_all(tx: Tx, ends: Sequence[Ending]) -> list[bool]:
         {**outcome_columns(one.outcome), "id": one.execution_id, "attempt": one.attempt}
         for one in ends
     ]
-    figures = [
-        (statement, [row for row in rows if row["status"] == status])
-        for status, statement in _FIGURES.items()
-    ]
     if len(ends) > 1 and tx.all_or_none((_FINISH, rows), (_END_ATTEMPT, rows)):
-        for one in ends:
-            if one.told is not None:
-                outbox.tell(tx, one.told)
-        for statement, its in figures:
-            tx.many(statement, its)
+        _count(tx, ends, rows)
         return [True] * len(ends)
     return [finish(tx, one.execution_id, one.attempt, one.outcome, one.told) for one in ends]
+
+
+def _count(tx: Tx, ends: Sequence[Ending], rows: Sequence[dict[str, Any]]) -> None:
+    """Tell of the ends and move their jobs' figures, as one after another would: what is told of
+    an end depends on the figures as the ends before it left them."""
+    written = 0
+    for number, one in enumerate(ends):
+        if one.told is not None:
+            tx.many(_FIGURES, rows[written:number])
+            outbox.tell(tx, one.told)
+            written = number
+    tx.many(_FIGURES, rows[written:])
 
 
 def retry_later(
