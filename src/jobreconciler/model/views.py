@@ -21,7 +21,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Filters and order of a job list; None means any. Sort: attention, next, last, name."""
+    """Filters and order of a list of declared jobs; None means any. See choices.py."""
 
     type: str | None = None
     trigger: str | None = None

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobreconciler.errors import Invalid
+from jobreconciler.model.choices import ROLES
 from jobreconciler.store.rows import instant, instant_or_none, storable
 from jobreconciler.store.sql import Statement, Tx
-
-ROLES = ("reader", "operator", "admin")
 
 _INSERT = Statement(
     "INSERT INTO tokens (name, role, hash, first_start, created_at) "

@@ -11,16 +11,14 @@ import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Protocol
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from jobreconciler.model.choices import ROLES, Role
 from jobreconciler.web.problems import Denied
-
-Role = Literal["reader", "operator", "admin"]
-ROLES: Final[tuple[Role, ...]] = ("reader", "operator", "admin")
 
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ACTOR_HEADER: Final = "x-jobreconciler-actor"

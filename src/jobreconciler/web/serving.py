@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
 
 from jobreconciler.core import views
 from jobreconciler.core.render_tree import Card
 from jobreconciler.errors import NotFound
+from jobreconciler.model.choices import JobSort, JobState, JobTrigger
 from jobreconciler.model.execution import Execution
 from jobreconciler.model.job import StoredJob
 from jobreconciler.model.views import JobQuery, Page
@@ -24,12 +25,6 @@ from jobreconciler.ports import Service
 PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 500
 JOB_ID: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-
-JobState = Literal[
-    "enabled", "disabled", "suspended", "held", "running", "failing", "late", "overrunning"
-]
-JobSort = Literal["name", "attention", "next", "last"]
-TriggerName = Literal["schedule", "webhook", "manual", "dependency"]
 
 Limit = Annotated[
     int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many items a page has at most.")
@@ -58,7 +53,7 @@ Served = Annotated[Serving, Depends(serving)]
 
 def job_query(
     type: Annotated[str | None, Query(max_length=128, description="A job type.")] = None,
-    trigger: Annotated[TriggerName | None, Query(description="What starts the job.")] = None,
+    trigger: Annotated[JobTrigger | None, Query(description="What starts the job.")] = None,
     state: Annotated[JobState | None, Query(description="Jobs in this state only.")] = None,
     tag: Annotated[str | None, Query(max_length=128)] = None,
     owner: Annotated[str | None, Query(max_length=200)] = None,

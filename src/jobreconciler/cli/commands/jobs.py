@@ -12,14 +12,9 @@ from jobreconciler.cli.options import DAEMON, verb
 from jobreconciler.cli.output import note, page, write, write_json
 from jobreconciler.cli.tables import jobs_text
 from jobreconciler.errors import Refused
+from jobreconciler.model.choices import SORTS, STATES, TRIGGERS
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
-
-SORTS = ("attention", "next", "last", "name")
-STATES = (
-    "enabled", "disabled", "suspended", "held", "running", "failing", "late", "overrunning"
-)  # fmt: skip
-TRIGGERS = ("schedule", "webhook", "manual", "dependency")
 
 
 @verb(*DAEMON, "store")

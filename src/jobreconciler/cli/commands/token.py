@@ -10,9 +10,8 @@ from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import STATE, verb
 from jobreconciler.cli.output import Cell, note, page, write, write_json
 from jobreconciler.errors import NotFound, Refused
+from jobreconciler.model.choices import ROLES
 from jobreconciler.settings import Settings
-
-ROLES = ("reader", "operator", "admin")
 
 HELP = """Create, list and revoke access tokens. Works beside a daemon and without one.
 
