@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobreconciler.core.suspension import past_json
+from jobreconciler.core.suspension import Subject, covers, past_json
 from jobreconciler.errors import NotFound
 from jobreconciler.model.execution import Attempt, Missed, Trigger
 from jobreconciler.model.suspension import Suspension
@@ -50,6 +50,16 @@ def test_a_job_is_suspended_until_its_time_is_over(place: Place, store: SqlStore
     assert store.remembered_suspensions() == (made,)
     place.clock.at = after(days=40)
     assert store.remembered_suspensions() == ()
+
+
+def test_a_tag_covers_what_the_scheduler_takes_for_covered(store: SqlStore) -> None:
+    tags = {"small": ["ops"], "capital": ["Ops"], "longer": ["ops-2"], "both": ["Ops", "ops"]}
+    add(store, *(desired(job_id, meta={"tags": given}) for job_id, given in tags.items()))
+    made = store.suspend(stop("tag", "ops")).result()
+    covered = [job_id for job_id, given in tags.items() if covers(made, Subject(job_id, (*given,)))]
+    assert covered == ["small", "both"]
+    assert suspended(store) == sorted(covered)
+    assert store.fleet_counts().suspended == 2
 
 
 def test_suspending_and_resuming_a_job_stands_in_its_changelog(store: SqlStore) -> None:

@@ -32,7 +32,6 @@ class JobQuery:
     sort: str = "name"
     limit: int = 50
     cursor: str | None = None
-    include_deleted: bool = False
 
 
 class JobStats(NamedTuple):

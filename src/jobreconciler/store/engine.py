@@ -186,6 +186,8 @@ def _connect_sqlite(path: Path, mode: str) -> sqlite3.Connection:
             raise
         raise missing(path) from None
     connection.create_function("sha256_hex", 1, _sha256_hex, deterministic=True)
+    # SQLite's own knows the 26 letters of ASCII only.
+    connection.create_function("lower", 1, _lower, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     # Of readers there are many, each with a cache of its own, over what the kernel caches anyway.
@@ -199,6 +201,10 @@ def missing(path: Path) -> NotFound:
         reason="StoreMissing",
         hint="`jobreconciler run` or `jobreconciler apply` creates it",
     )
+
+
+def _lower(text: object) -> str | None:
+    return None if text is None else str(text).lower()
 
 
 def _sha256_hex(text: object) -> str | None:

@@ -14,7 +14,8 @@ from jobreconciler.model.views import FleetCounts, JobStats, SourceState
 from jobreconciler.ports import DriftedRow
 from jobreconciler.store import suspensions
 from jobreconciler.store.digests import DRIFTED
-from jobreconciler.store.jobs import expecting, suspended
+from jobreconciler.store.job_lists import suspended
+from jobreconciler.store.jobs import expecting
 from jobreconciler.store.rows import (
     instant_or_none,
     object_or_none,

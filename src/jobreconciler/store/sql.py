@@ -13,14 +13,14 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Dialect, Select, Table
+from sqlalchemy import ColumnElement, Dialect, Select, Table, Text, column, text
 
 Parameters = Mapping[str, Any]
 Row = tuple[Any, ...]
 
 _NAME = re.compile(r":([a-z_]+)")
-_IDS_OF_SQLITE = "(SELECT value FROM json_each(:ids))"
-_IDS_OF_POSTGRESQL = "(SELECT unnest(CAST(:ids AS text[])))"
+_IDS_OF_SQLITE = "SELECT value FROM json_each(:ids)"
+_IDS_OF_POSTGRESQL = "SELECT unnest(CAST(:ids AS text[]))"
 
 
 class Statement:
@@ -33,8 +33,8 @@ class Statement:
     __slots__ = ("pick", "postgresql", "sqlite")
 
     def __init__(self, sql: str, *, sqlite: str | None = None) -> None:
-        for_sqlite = (sql if sqlite is None else sqlite).replace("{ids}", _IDS_OF_SQLITE)
-        for_postgresql = sql.replace("{ids}", _IDS_OF_POSTGRESQL)
+        for_sqlite = (sql if sqlite is None else sqlite).replace("{ids}", f"({_IDS_OF_SQLITE})")
+        for_postgresql = sql.replace("{ids}", f"({_IDS_OF_POSTGRESQL})")
         names = _NAME.findall(for_postgresql)
         if names != _NAME.findall(for_sqlite):
             raise ValueError(f"both spellings must take the same names in one order: {sql}")
@@ -126,6 +126,13 @@ class Tx:
     def ids(self, ids: Iterable[str]) -> Any:
         """The value for `{ids}`."""
         return json.dumps(list(ids)) if self.is_sqlite else list(ids)
+
+    def among(self, wanted: ColumnElement[str], ids: Iterable[str]) -> ColumnElement[bool]:
+        """`wanted IN {ids}` for a query that is put together at run time: one value, however many
+        they are, where a database takes so many and no more."""
+        listed = _IDS_OF_SQLITE if self.is_sqlite else _IDS_OF_POSTGRESQL
+        query = text(listed).bindparams(ids=self.ids(ids))
+        return wanted.in_(query.columns(column("id", Text)))
 
     def command(self, sql: str) -> None:
         """SQL without parameters: BEGIN, COMMIT, SAVEPOINT, PRAGMA."""

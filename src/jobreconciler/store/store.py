@@ -36,6 +36,7 @@ from jobreconciler.store import (
     configs,
     execution_rows,
     executions,
+    job_lists,
     jobs,
     outbox,
     reads,
@@ -113,7 +114,7 @@ class SqlStore:
     def jobs(
         self, query: JobQuery, next_slots: Mapping[str, datetime] | None = None
     ) -> Page[StoredJob]:
-        return self._read(jobs.jobs, query, self._clock.now(), next_slots)
+        return self._read(job_lists.jobs, query, self._clock.now(), next_slots)
 
     def schedules(self, job_ids: Collection[str] | None = None) -> list[ScheduleRow]:
         return self._read(jobs.schedules, job_ids)
