@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from jobreconciler.model.job_config import JobConfig, Limits, Retry, Webhook
+from jobreconciler.model.job_config import JobConfig
+from jobreconciler.model.job_parts import Limits, Retry, Webhook
 from jobreconciler.model.strict import Duration, PositiveDuration, SecretReference
 
 DURATIONS = [

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from jobreconciler.importing.report import Draft, Finding
-from jobreconciler.model.job_config import Limits, Meta, Payload, Retry, Schedule
+from jobreconciler.model.job_config import Meta, Payload
+from jobreconciler.model.job_parts import Limits, Retry, Schedule
 
 _SCHEMA = "# yaml-language-server: $schema=../schemas/job-config.schema.json"
 _WIDTH = 96
