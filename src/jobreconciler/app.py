@@ -125,6 +125,13 @@ def open_store(
     )
 
 
+def store_in_use(settings: Settings) -> bool:
+    """Whether a daemon has the store. Writes nothing."""
+    from jobreconciler.store.opening import has_writer
+
+    return has_writer(settings.store, settings.state_dir)
+
+
 def make_executor(
     settings: Settings,
     job_types: JobTypes,

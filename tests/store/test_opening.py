@@ -15,7 +15,7 @@ from jobreconciler import __version__
 from jobreconciler.errors import JobReconcilerError, NotFound, Refused, Stalled
 from jobreconciler.store.engine import locate
 from jobreconciler.store.migrations import HEAD
-from jobreconciler.store.opening import open_store
+from jobreconciler.store.opening import has_writer, open_store
 
 from .conftest import Place
 from .made import NOW, FixedClock, add, desired
@@ -37,6 +37,30 @@ def test_another_state_directory_does_not_help(place: Place, tmp_path: Path) -> 
     with pytest.raises(Refused, match="in use by"):
         open_store(url, tmp_path / "elsewhere", FixedClock())
     first.close()
+
+
+def test_whether_a_daemon_has_the_store_is_seen_without_touching_it(
+    place: Place, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    url = place.url or f"sqlite:///{place.file}"
+    assert not has_writer(place.url, place.state_dir)
+    daemon = place.open()
+    assert has_writer(place.url, place.state_dir)
+    assert has_writer(url, elsewhere), "by another state directory"
+    assert not elsewhere.exists()
+    daemon.close()
+    assert not has_writer(place.url, place.state_dir)
+    reader = place.open(read_only=True)
+    assert not has_writer(place.url, place.state_dir), "a reader is none"
+    reader.close()
+
+
+def test_a_daemon_that_was_killed_has_its_store_no_more(sqlite_place: Place) -> None:
+    sqlite_place.open().close()
+    (sqlite_place.state_dir / "lock").write_text("4242\n")
+    assert not has_writer(None, sqlite_place.state_dir)
+    sqlite_place.open().close()
 
 
 def test_beside_a_daemon_one_may_read_and_make_tokens(place: Place) -> None:

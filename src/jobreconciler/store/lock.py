@@ -53,6 +53,26 @@ class FileLock:
             self._descriptor = -1
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a FileLock.
+
+    One that was let go of in good order is only read: trying it could keep out a daemon that
+    starts just then.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.pread(descriptor, 1, 0):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def not_writable(directory: Path, error: OSError) -> Stalled:
     return Stalled(
         f"{directory} cannot be written: {error.strerror}",
@@ -68,6 +88,10 @@ def in_use(holder: str) -> Refused:
         hint="a daemon that has it is asked by `jobreconciler reconcile` and `gc` (--server names "
         "it); for all else stop it first",
     )
+
+
+def is_locked_postgresql(tx: Tx) -> bool:
+    return tx.one(_HOLDER, {"key": LOCK_KEY}) is not None
 
 
 def lock_postgresql(tx: Tx) -> None:

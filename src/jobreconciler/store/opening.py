@@ -14,7 +14,13 @@ from jobreconciler.ports import Clock
 from jobreconciler.store import schema
 from jobreconciler.store.engine import Database, locate, missing
 from jobreconciler.store.executions import Pinned
-from jobreconciler.store.lock import FileLock, lock_postgresql, not_writable
+from jobreconciler.store.lock import (
+    FileLock,
+    is_locked,
+    is_locked_postgresql,
+    lock_postgresql,
+    not_writable,
+)
 from jobreconciler.store.migrations import HEAD
 from jobreconciler.store.sql import Tx
 from jobreconciler.store.store import SqlStore
@@ -70,7 +76,27 @@ def lock(database: Database, state_dir: Path, locks: ExitStack) -> None:
     path = database.location.path
     if path is not None:
         make_directory(path.parent)
-        locks.callback(FileLock(path.with_name(path.name + ".lock")).close)
+        locks.callback(FileLock(_lock_beside(path)).close)
+
+
+def has_writer(url: str | None, state_dir: Path) -> bool:
+    """Whether a daemon, or a command that must be alone, has the store or the state directory.
+    Raises Refused, Transient."""
+    location = locate(url, state_dir)
+    if is_locked(state_dir / "lock"):
+        return True
+    if location.path is not None:
+        return is_locked(_lock_beside(location.path))
+    database = Database(location, application="jobreconciler")
+    try:
+        with database.reading() as tx:
+            return is_locked_postgresql(tx)
+    finally:
+        database.dispose()
+
+
+def _lock_beside(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 def make_directory(directory: Path) -> None:

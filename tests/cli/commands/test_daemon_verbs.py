@@ -207,11 +207,12 @@ def test_gc_is_done_by_the_daemon_that_has_the_store(ask: Cli, daemon: Running) 
     long_ago = time.time() - 30 * 86_400
     for path in (gone / "output", gone, gone.parent):
         os.utime(path, (long_ago, long_ago))
-    would = ask("gc", "--dry-run", "-o", "json")
+    would = ask("gc", "--dry-run", "-o", "json", "--keep-output", "60d")
+    assert would.err == "the daemon goes by its own --keep settings\n"
     assert (would.code, would.json["outputs"], gone.exists()) == (0, 1, True), would.err
     swept = ask("gc", "-o", "json", "--keep-output", "30d")
     assert (swept.code, swept.json) == (0, {**would.json, "dryRun": False}), swept.err
-    assert swept.err == "the daemon swept by its own --keep settings\n"
+    assert swept.err == "the daemon goes by its own --keep settings\n"
     assert not gone.exists()
     refused = ask("gc", "--token", "wrong")
     assert (refused.code, "refuses access" in refused.err) == (2, True)

@@ -16,8 +16,6 @@ from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
 
 _KEEP = ("keep_executions", "keep_executions_per_job", "keep_output", "keep_output_gib")
-
-
 PATIENCE_SECONDS = 3600.0
 
 
@@ -59,23 +57,41 @@ def _sweep(settings: Settings, dry_run: bool) -> Json:
     """Sweep the store here if nobody has it; otherwise the daemon that has it does."""
     if not has_store(settings):
         return _ask(settings, dry_run)
-    from jobreconciler.app import sweep_once
-    from jobreconciler.loops.retention import as_json
-
+    if dry_run:
+        return _would_sweep(settings)
     try:
-        return {**as_json(sweep_once(settings, dry_run=dry_run)), "dryRun": dry_run}
+        return _sweep_here(settings, dry_run=False)
     except Refused as refused:
         if refused.reason != "StoreInUse":
             raise
         try:
-            return _ask(settings, dry_run)
+            return _ask(settings, dry_run=False)
         except Unreachable:
             raise refused from None
+
+
+def _would_sweep(settings: Settings) -> Json:
+    """Reading is nobody's alone, but what a daemon will forget only that daemon's settings say."""
+    from jobreconciler.app import store_in_use
+
+    if store_in_use(settings):
+        try:
+            return _ask(settings, dry_run=True)
+        except Unreachable as unreachable:
+            note(f"{unreachable.message}; counted by the --keep settings of this command")
+    return _sweep_here(settings, dry_run=True)
+
+
+def _sweep_here(settings: Settings, *, dry_run: bool) -> Json:
+    from jobreconciler.app import sweep_once
+    from jobreconciler.loops.retention import as_json
+
+    return {**as_json(sweep_once(settings, dry_run=dry_run)), "dryRun": dry_run}
 
 
 def _ask(settings: Settings, dry_run: bool) -> Json:
     client = Client(settings, timeout=PATIENCE_SECONDS)
     swept: Json = client.post("/api/v1/gc", {"dryRun": dry_run})
     if settings.model_fields_set.intersection(_KEEP):
-        note("the daemon swept by its own --keep settings")
+        note("the daemon goes by its own --keep settings")
     return swept
