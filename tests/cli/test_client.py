@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -82,13 +84,12 @@ def test_a_question_carries_query_and_token_and_its_answer_is_json(
     assert server.asked[0]["headers"]["Authorization"] == "Bearer t0k"
 
 
-def test_an_order_carries_its_body_and_idempotency_key(serve: Serve, tmp_path: Path) -> None:
+def test_an_order_carries_its_body(serve: Serve, tmp_path: Path) -> None:
     server = serve(202, b"{}")
-    client(server.url + "/prefix", tmp_path).post("/api/v1/x", {"dryRun": True}, key="k1")
+    client(server.url + "/prefix", tmp_path).post("/api/v1/x", {"dryRun": True})
     [asked] = server.asked
     assert asked["line"] == "POST /prefix/api/v1/x"
     assert json.loads(asked["body"]) == {"dryRun": True}
-    assert asked["headers"]["Idempotency-Key"] == "k1"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,41 @@ def test_where_nothing_listens_the_hint_says_how_to_start_a_daemon(
     with pytest.raises(Unreachable, match="no daemon answers at") as caught:
         client(server.url, tmp_path).get("/x")
     assert "jobreconciler run" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"],
+    ids=["before its first byte", "within its head", "within its body"],
+)
+def test_a_daemon_that_ends_while_it_answers_is_unreachable_for_now(
+    sent: bytes, tmp_path: Path
+) -> None:
+    with ending(sent) as url:
+        with pytest.raises(Unreachable, match="broke off before it had answered") as caught:
+            client(url, tmp_path).get("/x")
+        assert "look before you repeat" not in caught.value.hint
+    with ending(sent) as url:
+        with pytest.raises(Unreachable) as caught:
+            client(url, tmp_path).post("/x")
+        assert "it may have taken the order all the same" in caught.value.hint
+
+
+@contextmanager
+def ending(sent: bytes) -> Iterator[str]:
+    """A server that reads one request, begins its answer, and is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(sent)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
 
 
 def test_a_host_that_does_not_exist_is_unreachable(tmp_path: Path) -> None:

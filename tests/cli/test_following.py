@@ -19,6 +19,7 @@ from jobreconciler.settings import Settings
 
 PIECE = 4
 AWAY = {"title": "starting"}
+KILLED = {"title": "gone before it answers"}
 
 
 class Script:
@@ -54,6 +55,8 @@ def runs(script: Script, tmp_path: Path) -> Iterator[Runs]:
                 headers["X-Next-Offset"] = str(offset + len(body))
             else:
                 body = json.dumps(shown := script.look()).encode()
+                if shown == KILLED:
+                    return
                 status = 503 if shown == AWAY else 200
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -109,10 +112,11 @@ def test_each_attempt_of_a_retried_execution_is_printed(
     assert captured.err == "--- attempt 2 ---\n"
 
 
+@pytest.mark.parametrize("away", [AWAY, KILLED], ids=["it starts", "it is killed"])
 def test_a_daemon_that_restarts_meanwhile_is_waited_for(
-    runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
+    away: dict[str, Any], runs: Runs, script: Script, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    script.states = [state("running", 1), AWAY, state("succeeded", 1)]
+    script.states = [state("running", 1), away, state("succeeded", 1)]
     script.output = {1: b"done\n"}
     assert Follower(runs, "x").follow()["status"] == "succeeded"
     assert capfd.readouterr().out == "done\n"

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -44,14 +44,10 @@ class Client:
         self._timeout = timeout
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._json("GET", path, query, None, {})
+        return self._json("GET", path, query, None)
 
-    def post(
-        self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None
-    ) -> Any:
-        """`key` is an Idempotency-Key: a repeat with the same key does nothing twice."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return self._json("POST", path, {}, body or {}, headers)
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._json("POST", path, {}, body or {})
 
     def hindrance(self) -> str | None:
         """What keeps the daemon from doing its work, in its own words; None while it is ready."""
@@ -67,7 +63,7 @@ class Client:
 
     def raw(self, path: str, **query: Any) -> tuple[bytes, Mapping[str, str]]:
         """The body as it is, and the response's headers in lower case."""
-        reply = self._send("GET", path, query, None, {"Accept": "*/*"})
+        reply = self._send("GET", path, query, None, accept="*/*")
         return reply.body, reply.headers
 
     def _json(
@@ -76,9 +72,8 @@ class Client:
         path: str,
         query: Mapping[str, Any],
         body: Mapping[str, Any] | None,
-        headers: Mapping[str, str],
     ) -> Any:
-        reply = self._send(method, path, query, body, headers)
+        reply = self._send(method, path, query, body)
         try:
             return json.loads(reply.body) if reply.body else None
         except ValueError:
@@ -90,9 +85,10 @@ class Client:
         path: str,
         query: Mapping[str, Any],
         body: Mapping[str, Any] | None,
-        headers: Mapping[str, str],
+        *,
+        accept: str = "application/json",
     ) -> _Reply:
-        sent = {"Accept": "application/json", "X-Jobreconciler-Actor": actor(), **headers}
+        sent = {"Accept": accept, "X-Jobreconciler-Actor": actor()}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
         payload = None
@@ -110,19 +106,23 @@ class Client:
     def _exchange(
         self, method: str, target: str, payload: bytes | None, headers: Mapping[str, str]
     ) -> _Reply:
-        with self._faults_in_words(), closing(self._connection()) as connection:
+        with self._faults_in_words(method), closing(self._connection()) as connection:
             address = self._address.path.rstrip("/") + target
             connection.request(method, address, body=payload, headers=dict(headers))
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return _Reply(response.status, names, response.read())
+            body = response.read()
+            if not body and not names.keys() & {"content-length", "transfer-encoding"}:
+                # A head that was cut off reads like one that says no more.
+                raise ConnectionResetError
+            return _Reply(response.status, names, body)
 
     def _connection(self) -> HTTPConnection:
         kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
         return kind(self._address.hostname or "", self._address.port, timeout=self._timeout)
 
     @contextmanager
-    def _faults_in_words(self) -> Iterator[None]:
+    def _faults_in_words(self, method: str) -> Iterator[None]:
         """What can go wrong on a wire, said in our words."""
         try:
             yield
@@ -135,6 +135,15 @@ class Client:
             raise Unreachable(
                 f"no daemon answers at {self.server}",
                 hint="start one with `jobreconciler run`, or name another with --server",
+            ) from None
+        except (ConnectionError, IncompleteRead):
+            # Before HTTPException: an answer that never began is both.
+            raise Unreachable(
+                f"{self.server} broke off before it had answered",
+                hint="a daemon that restarts does; try again"
+                if method == "GET"
+                else "a daemon that restarts does; it may have taken the order all the same, so "
+                "look before you repeat it",
             ) from None
         except HTTPException:
             raise self._not_ours() from None
