@@ -96,6 +96,14 @@ def test_variables_a_command_does_not_need_are_not_read() -> None:
         ({"listen": "8484"}, "--listen: '8484' is not HOST:PORT, such as 127.0.0.1:8484"),
         ({"listen": "a:99999"}, "--listen: 'a:99999' is not HOST:PORT, such as 127.0.0.1:8484"),
         ({"server": "box:1"}, "--server: 'box:1' is not an http:// or https:// address"),
+        *(
+            (
+                {"server": server},
+                f"--server: {server!r} is not http://HOST or http://HOST:PORT, such as "
+                "http://127.0.0.1:8484; a port is a number up to 65535",
+            )
+            for server in ("http://localhost:84848", "http://box:abc", "http://[x", "http://:80")
+        ),
         ({"jobs_dir": "../x"}, "--jobs-dir: '../x' is not a directory below the repository's root"),
         ({"jobs_dir": "/x"}, "--jobs-dir: '/x' is not a directory below the repository's root"),
         (

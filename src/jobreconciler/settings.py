@@ -56,6 +56,19 @@ def _listen(value: Any) -> Any:
 def _server(value: Any) -> Any:
     if not isinstance(value, str) or not re.match(r"https?://[^/\s]", value):
         raise ValueError(f"{value!r} is not an http:// or https:// address")
+    # Imported here: most command lines name no server.
+    from urllib.parse import urlsplit
+
+    try:
+        address = urlsplit(value)
+        usable = bool(address.hostname) and address.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{value!r} is not http://HOST or http://HOST:PORT, such as {DEFAULT_SERVER}; "
+            "a port is a number up to 65535"
+        )
     return value.rstrip("/")
 
 
