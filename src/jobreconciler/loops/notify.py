@@ -210,7 +210,8 @@ class NotifyLoop:
 
     async def _remind_of(self, job_id: str, now: datetime) -> int:
         job = await asyncio.to_thread(self._store.job, job_id)
-        if job is None or not job.consecutive_failures or not job.config["payload"]["isEnabled"]:
+        enabled = job is not None and job.config["payload"].get("isEnabled", True)
+        if job is None or not job.consecutive_failures or not enabled:
             await asyncio.wrap_future(self._store.calm(job_id, ["failure"]))
             return 0
         failed = await asyncio.to_thread(
