@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from importlib import import_module
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import jobreconciler
-from cli.calling import SOURCE, Cli
+from cli.calling import SOURCE, Cli, JobFile
 from jobreconciler.cli import errors
 from jobreconciler.cli.index import VERBS
 from jobreconciler.errors import Invalid, NotFound, Refused, Stalled, Transient
@@ -90,6 +92,9 @@ def test_an_unknown_command_is_answered_with_the_nearest(typed: str, hint: str, 
     [
         (["job-types", "--nonsense"], "error: no such option: --nonsense"),
         (["job-types", "-o", "yaml"], "error: -o yaml: this command answers in text, json"),
+        (["run", "-o", ""], "error: no such option: -o"),
+        (["job-types", "-o", ""], "error: -o : this command answers in text, json"),
+        (["new", "command", "a", "--print", "-o", "json"], "error: --print prints the file itself"),
         (["history"], "error: missing argument 'JOB'"),
         (["--max-running", "0", "job-types"], "error: --max-running: Input should be greater"),
         (["job-types", "--listen", "x"], "error: --listen: 'x' is not HOST:PORT"),
@@ -102,6 +107,16 @@ def test_wrong_usage_is_said_in_a_line_and_exits_with_two(
     assert answer.code == 2
     assert answer.err.startswith(said)
     assert "Traceback" not in answer.err
+
+
+def test_a_variable_for_the_logs_is_read_where_a_pass_writes_them(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBRECONCILER_LOG_FORMAT", "xml")
+    for verb in ("apply", "plan"):
+        answer = cli(verb)
+        assert answer.code == 2
+        assert answer.err.startswith("error: JOBRECONCILER_LOG_FORMAT: Input should be 'auto'")
 
 
 def test_settings_may_stand_before_or_after_the_verb_and_the_later_wins(cli: Cli) -> None:
@@ -148,21 +163,87 @@ def test_errors_say_what_and_what_to_do_and_show_no_traceback(
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "jobreconciler", "job-types", "-o", "json"],
-        stdout=write,
+BY_BOTH_WAYS = pytest.mark.parametrize(
+    "line", ["job-types", "validate", "validate jobs.d -o json", "jobs -h", "next -n 1", "--help"]
+)
+"""Plain command lines, some of which end their process at once, and lines that Typer reads."""
+
+
+def ended(line: str, stdout: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jobreconciler", *line.split()],
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
         check=False,
     )
+
+
+@BY_BOTH_WAYS
+def test_a_disk_without_room_for_the_answer_is_said_once(line: str, job_file: JobFile) -> None:
+    job_file("a")
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = ended(line, full)
+    os.close(full)
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert said.startswith("error: ") and said.endswith("No space left on device")
+
+
+@BY_BOTH_WAYS
+def test_a_reader_that_goes_away_ends_the_command_quietly(line: str, job_file: JobFile) -> None:
+    job_file("a")
+    read, write = os.pipe()
+    os.close(read)
+    done = ended(line, write)
     os.close(write)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+def test_an_error_that_cannot_be_said_still_has_its_exit_code() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-m", "jobreconciler", "nonsense"],
+        stderr=full,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+    os.close(full)
+    assert done.returncode == 2
+
+
+def accept_from_the_program(silent: socket.socket) -> socket.socket:
+    """Whoever else tries a port of this machine meanwhile is let go of."""
+    while True:
+        asked, _ = silent.accept()
+        if b"/api/v1/" in asked.recv(65_536):
+            return asked
+        asked.close()
+
+
+@pytest.mark.parametrize("line", ["reconcile", "history a"])
+def test_an_interrupt_is_said_whichever_way_a_verb_is_called(line: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobreconciler", *line.split()],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(SOURCE),
+                "JOBRECONCILER_SERVER": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            },
+        )
+        silent.settimeout(60)
+        asked = accept_from_the_program(silent)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        asked.close()
+    assert (process.returncode, said) == (130, "interrupted\n")
 
 
 def test_package_metadata_is_read_when_somebody_asks(spawn: Cli) -> None:
@@ -177,3 +258,16 @@ def test_package_metadata_is_read_when_somebody_asks(spawn: Cli) -> None:
     answer = spawn(python=("-c", code))
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[-1] == "module"
+
+
+def test_package_metadata_can_be_asked_for_by_its_whole_name(spawn: Cli) -> None:
+    code = (
+        "from jobreconciler.cli.late_metadata import import_late; import_late(); "
+        "import sys, importlib.metadata; "
+        "assert 'csv' not in sys.modules, 'it is imported before it is asked'; "
+        "assert importlib.metadata.version('jobreconciler'); "
+        "assert type(importlib.metadata).__name__ == 'module'; "
+        "assert importlib.metadata is sys.modules['importlib.metadata']"
+    )
+    answer = spawn(python=("-c", code))
+    assert answer.code == 0, answer.err

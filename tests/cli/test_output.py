@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
 from jobreconciler.cli import output
 from jobreconciler.cli.output import Cell, Column
+from jobreconciler.cli.words import clean
 
 
 def drawn(columns: list[Column | str], rows: list[list[Cell | str]], limit: int = 80) -> list[str]:
@@ -86,6 +88,14 @@ def test_names_and_values_wrap_below_themselves() -> None:
         "what it does  one two",
         "              three four",
     ]
+
+
+def test_json_holds_no_character_that_a_terminal_obeys() -> None:
+    said = {"text": "h\u00e9 \u65e5 \x1b[2J \x9b2J \x7f \u202e \u2028"}
+    text = output.json_text(said)
+    assert json.loads(text) == said
+    assert "h\u00e9 \u65e5" in text
+    assert clean(text) == text.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Errors become exit codes here and nowhere else.
+"""Errors become exit codes here and nowhere else; what Typer makes of some is undone before.
 
 0 fine · 1 the answer is "no" (invalid, failed, not found) · 2 wrong usage or no access ·
 3 `plan --exit-code` found changes · 130 interrupted · 141 the reader of a pipe went away.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 from jobreconciler.errors import JobReconcilerError, Refused
 
@@ -24,6 +25,10 @@ class PipeClosed(Exception):
     """Whoever read our output has gone; there is nobody left to tell anything."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C, while Typer calls a verb: of the interpreter's own it would make an exit code."""
+
+
 class Unreachable(Refused):
     """No daemon answers where one was expected; some commands read the store instead."""
 
@@ -33,7 +38,7 @@ class Unreachable(Refused):
 def exit_code(error: BaseException) -> int:
     if isinstance(error, PipeClosed):
         return PIPE_CLOSED
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | Interrupted):
         return INTERRUPTED
     if isinstance(error, JobReconcilerError) and not isinstance(error, Refused):
         return NO
@@ -50,13 +55,37 @@ def report(error: BaseException) -> int:
 
         traceback.print_exception(error)
         return code
+    from jobreconciler.cli.words import clean
+
     for line in _lines(error):
-        print(line, file=sys.stderr)  # noqa: T201
+        # Of a message a part may be somebody else's: a daemon's answer, a name, a path.
+        say(clean(line))
     return code
 
 
+def say(line: str) -> None:
+    """On standard error; nobody can be told where that cannot be written."""
+    try:
+        print(line, file=sys.stderr)  # noqa: T201
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what a stream still holds, and the interpreter's own flush at exit, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def drop_unwritten() -> None:
+    """What standard output did not take was complained about; the interpreter would once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+
+
 def _lines(error: BaseException) -> list[str]:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | Interrupted):
         return ["interrupted"]
     if isinstance(error, JobReconcilerError):
         lines = [f"error: {line}" for line in error.message.splitlines()] or ["error"]

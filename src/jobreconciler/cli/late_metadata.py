@@ -6,8 +6,8 @@ of what it takes to check a file.
 
 from __future__ import annotations
 
+import importlib
 import sys
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -31,9 +31,12 @@ class _Late(ModuleType):
 def _real() -> ModuleType:
     if isinstance(sys.modules.get(NAME), _Late):
         del sys.modules[NAME]
-    return import_module(NAME)
+    return importlib.import_module(NAME)
 
 
 def import_late() -> None:
     """Does nothing where somebody has imported it already."""
-    sys.modules.setdefault(NAME, _Late(NAME))
+    if NAME not in sys.modules:
+        late: Any = _Late(NAME)
+        # Both, as an import does: `importlib.metadata.version` looks at the package alone.
+        sys.modules[NAME] = importlib.metadata = late

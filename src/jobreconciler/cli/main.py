@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jobreconciler.cli.errors import FINE, NO, report
+from jobreconciler.cli.errors import FINE, NO, drop_unwritten, report, say
 from jobreconciler.cli.index import VERBS, verb_module
 from jobreconciler.cli.late_metadata import import_late
 from jobreconciler.cli.options import Verb, take_settings
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:
         return _code(leaving.code)
     except (Exception, KeyboardInterrupt) as error:
-        return report(error)
+        code = report(error)
+        drop_unwritten()
+        return code
     finally:
         gc.enable()
     return result if isinstance(result, int) else FINE
@@ -39,7 +41,7 @@ def _code(left_with: object) -> int:
     """As the interpreter would: nothing is fine, and anything but a number is a last word."""
     if left_with is None or isinstance(left_with, int):
         return left_with or FINE
-    print(left_with, file=sys.stderr)  # noqa: T201
+    say(str(left_with))
     return NO
 
 
@@ -51,7 +53,7 @@ def _run(arguments: Sequence[str], settings: dict[str, Any], *, leaves: bool) ->
         if isinstance(declared, Verb):
             done = declared.call_plainly(settings, rest)
             if done is not None:
-                if leaves and declared.words is not None:
+                if leaves and declared.leaves_nothing:
                     _leave(done)
                 return done
     from jobreconciler.cli.typer_program import run
@@ -60,8 +62,7 @@ def _run(arguments: Sequence[str], settings: dict[str, Any], *, leaves: bool) ->
 
 
 def _leave(code: int) -> None:
-    """At once, since a verb that reads files and answers leaves nothing to put away: to take apart
-    what was imported takes an interpreter longer than to check a file."""
+    """At once: to take apart what was imported takes an interpreter longer than to check a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

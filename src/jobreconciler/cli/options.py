@@ -29,7 +29,7 @@ FLAGS: Mapping[str, tuple[str, str]] = {
     "server": ("URL", "Where the daemon answers (http://127.0.0.1:8484)."),
     "listen": ("HOST:PORT", "Where the daemon listens (127.0.0.1:8484)."),
     "max_running": ("N", "Executions at once (two for every core)."),
-    "log_format": ("auto|json|console", "How the daemon logs."),
+    "log_format": ("auto|json|console", "How logs are written."),
     "environment": ("NAME", "Take only jobs of this environment, or of none."),
     "atomic": ("", "Refuse a whole commit when one of its files is invalid."),
     "require_fast_forward": ("", "Refuse rewritten history."),
@@ -93,13 +93,14 @@ class Verb:
     """A command as it was declared: what it calls, the settings it reads, the forms it answers in.
 
     `words` names the parameter that takes every word of the command line, as paths, where there is
-    one.
+    one. A verb that `leaves_nothing` to put away may end its process at once.
     """
 
     command: Callable[..., int]
     shown: tuple[str, ...]
     output: tuple[str, ...]
     words: str | None
+    leaves_nothing: bool
 
     def call(self, flags: Mapping[str, Any], form: str | None, arguments: dict[str, Any]) -> int:
         """Runs it; `flags` are the settings that were given on the command line."""
@@ -133,7 +134,9 @@ class Verb:
                 words.append(argument)
         if self.words is not None:
             return self.call(flags, form, {self.words: [Path(word) for word in words]})
-        return None if words or (form and not self.output) else self.call(flags, form, {})
+        if words or (form is not None and not self.output):
+            return None
+        return self.call(flags, form, {})
 
     def _own(self) -> set[str]:
         """The command's own parameters."""
@@ -149,8 +152,11 @@ class Verb:
 
 
 def verb(
-    *shown: str, output: tuple[str, ...] = ("text", "json"), words: str | None = None
+    *shown: str,
+    output: tuple[str, ...] = ("text", "json"),
+    words: str | None = None,
+    leaves_nothing: bool = False,
 ) -> Callable[[Callable[..., int]], Verb]:
     """Declare a command that reads the settings `shown` and can answer in the forms `output`:
-    `command(settings, output, …)`. See Verb for `words`."""
-    return lambda command: Verb(command, shown, output, words)
+    `command(settings, output, …)`. See Verb for `words` and `leaves_nothing`."""
+    return lambda command: Verb(command, shown, output, words, leaves_nothing)

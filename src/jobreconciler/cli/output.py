@@ -7,13 +7,15 @@ absolute in JSON.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TextIO
 
-from jobreconciler.cli.errors import PipeClosed
+from jobreconciler.cli.errors import PipeClosed, discard
 from jobreconciler.cli.words import clean, columns_of, fit, instant, relative, wrap
 
 Style = Literal["good", "bad", "warn", "dim", "bold", "plain"]
@@ -74,28 +76,35 @@ def coloured(stream: TextIO | None = None) -> bool:
 
 
 def write(text: str, *, end: str = "\n") -> None:
-    """To standard output, at once. Raises PipeClosed where nobody reads any more."""
-    try:
-        sys.stdout.write(text + end)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard(sys.stdout)
-        raise PipeClosed from None
-    except UnicodeEncodeError as error:
-        safe = (text + end).encode(error.encoding, "backslashreplace")
-        sys.stdout.buffer.write(safe)
+    """To standard output, at once. Raises PipeClosed where nobody reads any more, OSError where it
+    cannot be written."""
+    with _written():
+        try:
+            sys.stdout.write(text + end)
+        except UnicodeEncodeError as error:
+            safe = (text + end).encode(error.encoding, "backslashreplace")
+            sys.stdout.buffer.write(safe)
         sys.stdout.flush()
 
 
 def write_bytes(raw: bytes) -> None:
-    """Output of a job, as it is."""
-    try:
+    """Output of a job, as it is. Raises as `write` does."""
+    with _written():
         sys.stdout.flush()
         sys.stdout.buffer.write(raw)
         sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         raise PipeClosed from None
+    except OSError as error:
+        discard(sys.stdout)
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def write_json(value: Any) -> None:
@@ -106,7 +115,15 @@ def json_text(value: Any) -> str:
     # Imported here: text answers do without.
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return _UNSEEN.sub(_escaped, json.dumps(value, indent=2, ensure_ascii=False))
+
+
+_UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""What json leaves as it is, and a terminal obeys: such text can be a commit's."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def note(text: str) -> None:
@@ -115,9 +132,10 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def _discard(stream: TextIO) -> None:
-    """Let the interpreter's own flush at exit go nowhere instead of complaining."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def note_more(cursor: str | None) -> None:
+    """Below a page of a list: how to go on, where there is more."""
+    if cursor:
+        note(f"more with --cursor {clean(cursor)}")
 
 
 def styled(text: str, style: Style, colour: bool | None = None) -> str:

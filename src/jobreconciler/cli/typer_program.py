@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from jobreconciler import __version__
+from jobreconciler.cli.errors import Interrupted, PipeClosed
 from jobreconciler.cli.index import INDEX, PROGRAM, VERBS, verb_module
 from jobreconciler.cli.options import FLAGS, Verb, flag
 from jobreconciler.errors import Refused
@@ -68,14 +69,23 @@ def run(arguments: Sequence[str], settings: dict[str, Any]) -> Any:
     verb, *rest = arguments or [""]
     if verb not in VERBS:
         program = _program(with_settings=not any(word in VERBS for word in arguments))
-        return program.main(
-            args=list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=settings
-        )
+        return _main(program, PROGRAM, arguments, settings)
     command = _load(verb)
     if not HELP.intersection(rest):
         command.params = [each for each in command.params if each.name not in FLAGS]
-    name = f"{PROGRAM} {verb}"
-    return command.main(args=rest, prog_name=name, standalone_mode=False, obj=settings)
+    return _main(command, f"{PROGRAM} {verb}", rest, settings)
+
+
+def _main(command: Any, name: str, arguments: Sequence[str], settings: dict[str, Any]) -> Any:
+    try:
+        return command.main(
+            args=list(arguments), prog_name=name, standalone_mode=False, obj=settings
+        )
+    except SystemExit as leaving:
+        # Typer's own way out where nobody reads its help.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise PipeClosed from None
+        raise
 
 
 def _program(*, with_settings: bool) -> Any:
@@ -136,7 +146,10 @@ def _described(declared: Verb) -> Callable[..., int]:
     def run(ctx: typer.Context, **arguments: Any) -> int:
         form = arguments.pop("output", None)
         own = {name: value for name, value in arguments.items() if name not in FLAGS}
-        return declared.call(ctx.obj, form, own)
+        try:
+            return declared.call(ctx.obj, form, own)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
     output = [_output(declared.output)] if declared.output else []
     parameters = [_context(), *_own(declared.command), *output]

@@ -14,7 +14,7 @@ from jobreconciler.settings import Settings
 _RULES = ("environment", "atomic", "require_fast_forward", "working_tree")
 
 
-@verb(*REPOSITORY, *STATE, *_RULES, "instance")
+@verb(*REPOSITORY, *STATE, *_RULES, "instance", "log_format")
 def command(settings: Settings, output: str) -> int:
     """Reconcile once and exit: what the ref says becomes what is stored. Starts no job.
 

@@ -32,6 +32,8 @@ def command(
     Example:
       jobreconciler new command nightly-report
     """
+    if print_only and output == "json":
+        raise Refused("--print prints the file itself, not JSON", hint="leave one of them out")
     from jobreconciler.jobtypes.registry import load_job_types
     from jobreconciler.source.scaffold import scaffold
 

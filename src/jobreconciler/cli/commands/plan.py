@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobreconciler.model.change import Change
 
 Json = dict[str, Any]
-_RULES = ("environment", "atomic", "working_tree", "max_running")
+_RULES = ("environment", "atomic", "working_tree", "max_running", "log_format")
 
 
 @verb(*REPOSITORY, *STATE, *_RULES, output=("text", "json", "markdown"))

@@ -28,7 +28,13 @@ _FORMS = {
 }
 
 
-@verb("repo", "jobs_dir", output=("text", "json", *_FORMS), words="paths")
+@verb(
+    "repo",
+    "jobs_dir",
+    output=("text", "json", *_FORMS),
+    words="paths",
+    leaves_nothing=True,
+)
 def command(
     settings: Settings,
     output: str,
