@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from jobreconciler.cli.output import Page, Style, flatten
-from jobreconciler.cli.words import clean, columns_of, count, fit
+from jobreconciler.cli.tables import field_lines
+from jobreconciler.cli.words import SHORT, clean, columns_of, count, fit
 
 Json = Mapping[str, Any]
 
@@ -27,7 +29,6 @@ _COUNTED = (
     ("hold", "held"),
     ("unchanged", "unchanged"),
 )
-SHORT = 12
 COMMENT_LIMIT = 60_000
 """Characters: a comment on GitHub holds 65,536."""
 
@@ -110,38 +111,19 @@ def _change_lines(change: Json, page: Page) -> list[str]:
     if change["oldFile"]:
         where = f"{change['oldFile']} → {where}"
     head = f"{sign} {change['action']:<8}"
-    job = fit(change["jobId"], max(20, page.width - 12 - columns_of(where)))
+    job = fit(clean(change["jobId"]), max(20, page.width - 12 - columns_of(where)))
     room = page.width - columns_of(head) - columns_of(job) - 3
     line = page.styled(head, style) + " " + page.styled(job, "bold")
     shown = fit(clean(where), room) if room >= 10 else ""
     lines = [f"{line}  {page.styled(shown, 'dim')}" if shown else line]
     if change["action"] not in {"create", "restore", "delete"}:
-        lines += _field_lines(change["fields"], page)
+        lines += field_lines(change["fields"], page, "    ")
     for said in sentences(change):
         lines += page.below(said)
     if message := _message(change):
         lines += page.below(message)
     for error in change["errors"]:
         lines += page.below(error_line(error))
-    return lines
-
-
-def _field_lines(fields: Sequence[Json], page: Page) -> list[str]:
-    """`path  old → new` with the paths aligned; what is too long goes on two lines of its own."""
-    indent = "    "
-    left = min(max((columns_of(field["path"]) for field in fields), default=0), page.width // 2)
-    lines = []
-    for field in fields:
-        old, new = clean(flatten(field["old"])), clean(flatten(field["new"]))
-        padding = " " * max(0, left - columns_of(field["path"]))
-        line = f"{indent}{field['path']}{padding}  {old} → {new}"
-        if columns_of(line) <= page.width:
-            lines.append(line)
-            continue
-        room = page.width - len(indent) - 4
-        lines.append(indent + fit(field["path"], page.width - len(indent)))
-        lines.append(f"{indent}  " + page.styled(f"- {fit(old, room)}", "bad"))
-        lines.append(f"{indent}  " + page.styled(f"+ {fit(new, room)}", "good"))
     return lines
 
 
@@ -195,7 +177,8 @@ def _details(change: Json) -> str:
         lines += [_field_row(field) for field in change["fields"]]
     if not lines:
         return ""
-    head = f"\n<details><summary>{change['action']} <code>{change['jobId']}</code></summary>\n"
+    job = escape(clean(change["jobId"]))
+    head = f"\n<details><summary>{change['action']} <code>{job}</code></summary>\n"
     return "\n".join([head, *lines, "\n</details>"])
 
 

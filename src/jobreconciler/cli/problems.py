@@ -134,9 +134,7 @@ def as_gitlab(found: Checked) -> str:
     """A code quality report; GitLab wants a line, so a whole file's mistake stands on its first."""
     rows = [
         {
-            "description": f"{problem.path}: {problem.message}"
-            if problem.path
-            else problem.message,
+            "description": _titled(problem),
             "check_name": problem.code,
             "fingerprint": fingerprint,
             "severity": "major",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jobreconciler.cli.output import write, write_json
+from jobreconciler.core.suspension import whom
 from jobreconciler.errors import Refused
 
 For = Annotated[
@@ -53,4 +54,4 @@ def say_lifted(answer: Mapping[str, Any], what: str, output: str) -> None:
 def named(job: str | None, tag: str | None, owner: str | None) -> str:
     if job is not None:
         return job
-    return f"jobs tagged {tag}" if tag is not None else f"jobs of {owner}"
+    return whom("tag", tag) if tag is not None else whom("owner", owner)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
+SHORT = 12
+"""Characters of a revision that are shown; git takes them back."""
+
 
 def clean(text: str) -> str:
     """One line without control characters, so that a commit message can't drive a terminal."""

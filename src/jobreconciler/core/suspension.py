@@ -83,14 +83,20 @@ def skip_reason(suspension: Suspension) -> str:
     return "paused" if suspension.scope == "fleet" else "suspended"
 
 
+def whom(scope: str, target: str | None) -> str:
+    """Whom a stop is for, in words."""
+    if scope == "fleet":
+        return "the fleet"
+    return f"{_SEVERAL[scope]} {target}" if scope in _SEVERAL else str(target)
+
+
+_SEVERAL = {"tag": "jobs tagged", "owner": "jobs of"}
+
+
 def sentence(suspension: Suspension) -> str:
     """What stops the job, for people: `suspended by ada until …: reason`."""
-    what = {
-        "fleet": "the fleet is paused",
-        "job": "suspended",
-        "tag": f"jobs tagged {suspension.target} are suspended",
-        "owner": f"jobs of {suspension.target} are suspended",
-    }[suspension.scope]
+    several = f"{whom(suspension.scope, suspension.target)} are suspended"
+    what = {"fleet": "the fleet is paused", "job": "suspended"}.get(suspension.scope, several)
     ends = f" until {_instant(suspension.until)}" if suspension.until else ", until it is lifted"
     return f"{what} by {suspension.actor}{ends}" + (
         f": {suspension.reason}" if suspension.reason else ""

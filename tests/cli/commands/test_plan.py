@@ -168,6 +168,18 @@ def test_values_too_long_for_a_line_stand_below_each_other() -> None:
     assert lines[at + 1].startswith("      - xxx") and lines[at + 2].startswith("      + yyy")
 
 
+def test_no_text_of_a_commit_drives_the_terminal_of_whoever_plans() -> None:
+    nasty = "\x1b]0;x\x07"
+    fields = [
+        {"path": f"payload.parameters.kwargs.{nasty}", "old": nasty, "new": value}
+        for value in (1, "y" * 100)
+    ]
+    changes = [change("a", "update", fields=fields, file=f"jobs.d/{nasty}.yaml", message=nasty)]
+    whole = plan(*changes, change(f"b{nasty}", "delete"))
+    assert "\x1b" not in plan_text(whole, Page(NOW))
+    assert "\x1b" not in plan_markdown(whole)
+
+
 def test_what_keeps_a_plan_from_being_applied_stands_last() -> None:
     blocked = {**plan(change("a", "delete")), "blocked": "7 of 9 jobs would be deleted"}
     last = plan_text(blocked, Page(NOW)).splitlines()[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,20 @@ def test_without_daemon_and_store_the_hint_says_how_to_start_one(verb: str, cli:
         "error: no daemon answers at http://127.0.0.1:1\n"
         "hint: start one with `jobreconciler run`, or name another with --server\n"
     )
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_row_that_somebody_broke_breaks_no_list(cli: Cli) -> None:
+    with closing(sqlite3.connect(".jobreconciler/store.db", isolation_level=None)) as behind:
+        behind.execute("UPDATE job_configs SET config = 'x' WHERE job_id = 'a'")
+    answer = cli("jobs")
+    assert answer.code == 0, answer.err
+    assert [line.split()[:2] for line in answer.out.splitlines()[1:]] == [
+        ["a", "-"],
+        ["b", "command"],
+    ]
+    for arguments in (["status"], ["status", "a"], ["history", "a"], ["changes", "a"]):
+        assert cli(*arguments).code == 0, arguments
 
 
 @pytest.mark.usefixtures("applied")

@@ -10,8 +10,9 @@ from jobreconciler.cli.answers import Json, read, stored_job
 from jobreconciler.cli.client import segment
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, verb
-from jobreconciler.cli.output import note, page, write, write_json
-from jobreconciler.cli.tables import changes_text, stops_text
+from jobreconciler.cli.output import note_more, page, write, write_json
+from jobreconciler.cli.status_text import stops_text
+from jobreconciler.cli.tables import changes_text
 from jobreconciler.errors import Refused
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
@@ -54,8 +55,7 @@ def command(
         write("nothing has been applied yet")
     else:
         write(changes_text(answer["changes"], page()))
-        if answer["nextCursor"]:
-            note(f"more with --cursor {answer['nextCursor']}")
+        note_more(answer["nextCursor"])
     return FINE
 
 
@@ -75,8 +75,7 @@ def _list_stops(
         write("nothing was ever suspended or paused")
     else:
         write(stops_text(answer["suspensions"], page()))
-        if answer["nextCursor"]:
-            note(f"more with --cursor {answer['nextCursor']}")
+        note_more(answer["nextCursor"])
     return FINE
 
 

@@ -12,7 +12,7 @@ from jobreconciler.cli.options import verb
 from jobreconciler.cli.output import note, write, write_json
 from jobreconciler.cli.places import local_root
 from jobreconciler.cli.problems import one_line
-from jobreconciler.cli.words import count
+from jobreconciler.cli.words import clean, count
 from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
 
@@ -66,7 +66,7 @@ def command(
         for problem in problems:
             write(one_line(problem))
         for path in changed:
-            write(f"{'would change' if check else 'changed'} {path}")
+            write(clean(f"{'would change' if check else 'changed'} {path}"))
         note(f"{count(len(entries), 'file')}, {count(len(changed), 'change')}")
     return NO if problems or (check and changed) else FINE
 

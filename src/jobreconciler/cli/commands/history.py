@@ -10,7 +10,7 @@ from jobreconciler.cli.answers import Json, read, stored_job
 from jobreconciler.cli.client import segment
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, verb
-from jobreconciler.cli.output import note, page, write, write_json
+from jobreconciler.cli.output import note_more, page, write, write_json
 from jobreconciler.cli.tables import executions_text
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
@@ -47,8 +47,7 @@ def command(
         write(f"{job} has not run yet")
     else:
         write(executions_text(answer["executions"], page()))
-        if answer["nextCursor"]:
-            note(f"more with --cursor {answer['nextCursor']}")
+        note_more(answer["nextCursor"])
     return FINE
 
 

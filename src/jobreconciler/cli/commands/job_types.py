@@ -9,6 +9,7 @@ import typer
 from jobreconciler.cli.errors import FINE, NO
 from jobreconciler.cli.options import verb
 from jobreconciler.cli.output import Cell, Column, pairs, styled, table, write, write_json
+from jobreconciler.cli.words import clean
 from jobreconciler.ports import JobType, JobTypes
 from jobreconciler.settings import Settings
 
@@ -46,7 +47,7 @@ def _all(types: JobTypes, output: str) -> int:
         rows = [[each.name, _traits(each), each.description] for each in known]
         write(table(["type", "can", Column("what it does", wraps=True, least=20)], rows))
         for each, reason in broken.items():
-            write("\n" + styled(f"broken: {each}", "bad") + f"\n  {reason}")
+            write("\n" + styled(f"broken: {each}", "bad") + f"\n  {clean(reason)}")
     return NO if broken else FINE
 
 

@@ -9,7 +9,7 @@ import typer
 from jobreconciler.cli.answers import Json, read, stored_jobs
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, verb
-from jobreconciler.cli.output import note, page, write, write_json
+from jobreconciler.cli.output import note_more, page, write, write_json
 from jobreconciler.cli.tables import jobs_text
 from jobreconciler.errors import Refused
 from jobreconciler.model.choices import SORTS, STATES, TRIGGERS
@@ -72,8 +72,7 @@ def command(
         write("no job matches" if any((job_type, trigger, state, tag, owner, q)) else "no jobs yet")
     else:
         write(jobs_text(answer["jobs"], page()))
-        if answer["nextCursor"]:
-            note(f"more with --cursor {answer['nextCursor']}")
+        note_more(answer["nextCursor"])
     return FINE
 
 

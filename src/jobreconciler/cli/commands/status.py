@@ -14,7 +14,8 @@ from jobreconciler.cli.client import LOOPBACK, Client, segment
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, REPOSITORY, verb
 from jobreconciler.cli.output import page, write, write_json
-from jobreconciler.cli.tables import job_text, status_text
+from jobreconciler.cli.status_text import status_text
+from jobreconciler.cli.tables import job_text
 from jobreconciler.errors import JobReconcilerError
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings

@@ -14,6 +14,7 @@ from jobreconciler.cli.options import DAEMON, verb
 from jobreconciler.cli.output import note, page, styled, write, write_json
 from jobreconciler.cli.runs import ServedRuns
 from jobreconciler.cli.tables import Json, took, why
+from jobreconciler.cli.words import clean
 from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
 
@@ -90,7 +91,7 @@ def await_end(client: Client, execution: Json, output: str) -> int:
     else:
         drawn = page()
         verdict = styled(ended["status"], "good" if fine else "bad")
-        said = why(ended)
+        said = clean(why(ended))
         note(
             f"{verdict} after {took(ended, drawn.now)}"
             + (f"{' · ' if fine else ': '}{said}" if said else "")
