@@ -176,7 +176,8 @@ def ended(line: str, stdout: int) -> subprocess.CompletedProcess[str]:
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        # Buffered, as where nobody says otherwise: what is left over is written at the end.
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": ""},
         check=False,
     )
 

@@ -115,10 +115,10 @@ def json_text(value: Any) -> str:
     # Imported here: text answers do without.
     import json
 
-    return _UNSEEN.sub(_escaped, json.dumps(value, indent=2, ensure_ascii=False))
+    return re.sub(_UNSEEN, _escaped, json.dumps(value, indent=2, ensure_ascii=False))
 
 
-_UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_UNSEEN = "[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 """What json leaves as it is, and a terminal obeys: such text can be a commit's."""
 
 

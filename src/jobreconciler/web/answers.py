@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -24,26 +23,17 @@ def tag(content: bytes) -> str:
     return f'"{blake2b(content, digest_size=12).hexdigest()}"'
 
 
-def json_answer(
-    request: Request, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_answer(request: Request, body: Any) -> Response:
     """Encode `body`. Blocking for big ones: call it where the body was read, in a thread."""
-    return tagged(request, encode(body), "application/json", status=status, headers=headers)
+    return tagged(request, encode(body), "application/json")
 
 
-def tagged(
-    request: Request,
-    content: bytes,
-    media_type: str,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def tagged(request: Request, content: bytes, media_type: str) -> Response:
     etag = tag(content)
-    sent = {"ETag": etag, "Cache-Control": "private, no-cache", **(headers or {})}
+    sent = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if request.method in ("GET", "HEAD") and _known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=sent)
-    return Response(content, status, headers=sent, media_type=media_type)
+    return Response(content, headers=sent, media_type=media_type)
 
 
 def _known(if_none_match: str | None, etag: str) -> bool:
