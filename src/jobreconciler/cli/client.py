@@ -213,8 +213,22 @@ def _problem(raw: bytes) -> dict[str, Any] | None:
     return read if isinstance(read, dict) and ("title" in read or "detail" in read) else None
 
 
+def _wrong_fields(errors: Any) -> str:
+    """A line for each field that the API found wrong, named as its flag is; empty without any."""
+    if not isinstance(errors, list):
+        return ""
+    lines = []
+    for error in errors:
+        if isinstance(error, dict) and {"path", "message"} <= error.keys():
+            name = str(error["path"]).removeprefix("body.").removeprefix("query.")
+            lines.append(f"{'--' if name.isalpha() else ''}{name}: {error['message']}")
+    return "\n".join(lines)
+
+
 def _in_our_words(hint: str) -> str:
     """A hint of the API as one for the command line."""
+    if "/openapi.json" in hint:
+        return "check --server, and what `--help` says of this command"
     for path, said in (
         ("GET /api/v1/jobs", "`jobreconciler jobs`"),
         ("GET /api/v1/executions", "`jobreconciler history JOB`"),
@@ -233,6 +247,7 @@ def _as_ours(sentence: str) -> str:
 def _raised(status: int, problem: Mapping[str, Any], had_token: bool) -> Exception:
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
     message = _as_ours(detail) if isinstance(detail, str) else json.dumps(detail)
+    message = _wrong_fields(problem.get("errors")) or message
     hint = _in_our_words(str(problem.get("hint") or ""))
     if status == 401:
         # The API's own hint speaks of headers; here a token has other ways in.

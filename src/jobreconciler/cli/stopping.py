@@ -33,7 +33,10 @@ def body(lasting: str | None, until: str | None, reason: str | None) -> dict[str
 
 def check_target(job: str | None, tag: str | None, owner: str | None) -> None:
     if sum(each is not None for each in (job, tag, owner)) != 1:
-        raise Refused("whom?", hint="name one JOB, --tag or --owner; `pause` stops the fleet")
+        raise Refused(
+            "expected one of JOB, --tag and --owner",
+            hint="`jobreconciler pause` and `unpause` are for the whole fleet",
+        )
 
 
 def say_stopped(made: Mapping[str, Any], what: str, output: str) -> None:

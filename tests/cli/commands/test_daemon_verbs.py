@@ -154,6 +154,23 @@ def test_a_no_of_the_daemon_is_said_in_its_words(
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pause", "--for", "xx"], "--for: expected a duration such as 30s, 5m, 1h30m or"),
+        (["suspend", "off", "--until", "soon"], "--until: Input should be a valid datetime"),
+        (["backfill", "greet", "--from", "x", "--to", "2026-01-01T00:00Z"], "--from: Input"),
+    ],
+)
+def test_a_value_that_the_daemon_cannot_read_is_named_by_its_flag(
+    arguments: list[str], said: str, ask: Cli
+) -> None:
+    answer = ask(*arguments)
+    assert answer.code == 1
+    assert answer.err.startswith(f"error: {said}")
+    assert "openapi" not in answer.err
+
+
 def test_without_a_token_writing_is_refused_and_reading_is_not(ask: Cli, tmp_path: Path) -> None:
     elsewhere = ("--state-dir", str(tmp_path / "elsewhere"))
     refused = ask("trigger", "greet", *elsewhere)

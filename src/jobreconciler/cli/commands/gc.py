@@ -10,8 +10,8 @@ from jobreconciler.cli.answers import Json, has_store
 from jobreconciler.cli.client import Client
 from jobreconciler.cli.errors import FINE, Unreachable
 from jobreconciler.cli.options import DAEMON, STATE, verb
-from jobreconciler.cli.output import note, write, write_json
-from jobreconciler.cli.words import count
+from jobreconciler.cli.output import note, width, write, write_json
+from jobreconciler.cli.words import count, wrap
 from jobreconciler.errors import Refused
 from jobreconciler.settings import Settings
 
@@ -43,13 +43,14 @@ def command(
         return FINE
     said = "would forget" if dry_run else "forgot"
     mib = f"{swept['outputBytes'] / 2**20:.1f} MiB"
-    write(
+    text = (
         f"{said} {count(swept['executions'], 'execution')}, "
         f"the output of {swept['outputs']} ({mib}), "
         f"{count(swept['configVersions'], 'pinned config')}, "
         f"{count(swept['blobs'], 'file version')}, "
         f"{count(swept['deliveries'], 'delivery', 'deliveries')}"
     )
+    write("\n".join(wrap(text, width())))
     return FINE
 
 
