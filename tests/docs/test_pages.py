@@ -19,6 +19,7 @@ from jobreconciler.cli.main import main
 from jobreconciler.cli.options import FLAGS
 from jobreconciler.clock import SystemClock
 from jobreconciler.core import verdict
+from jobreconciler.model.choices import SORTS, STATES, TRIGGERS
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.settings import load_settings
 from jobreconciler.source import faults
@@ -198,6 +199,13 @@ def test_every_endpoint_has_its_row_and_every_row_an_endpoint() -> None:
     } | {"GET /", "GET /openapi.json"}
     rows = {each[0].strip("`") for each in cells(section(page("interfaces.md"), "HTTP"))}
     assert rows - {"endpoint", "---"} == served
+
+
+def test_the_words_that_jobs_are_filtered_and_sorted_by_are_on_the_page() -> None:
+    rows = {each[0]: each[1] for each in cells(section(page("interfaces.md"), "HTTP"))}
+    said = rows["`GET /api/v1/jobs`"]
+    for name, words in (("trigger", TRIGGERS), ("state", STATES), ("sort", SORTS)):
+        assert f"`{name}` ({', '.join(words)})" in said
 
 
 def families() -> set[str]:
