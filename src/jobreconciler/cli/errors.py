@@ -1,4 +1,5 @@
-"""Errors become exit codes here and nowhere else; what Typer makes of some is undone before.
+"""Errors become exit codes here and nowhere else. Typer would make some of an interrupt and of a
+closed pipe by itself: typer_program.py hands them on as errors.
 
 0 fine · 1 the answer is "no" (invalid, failed, not found) · 2 wrong usage or no access ·
 3 `plan --exit-code` found changes · 130 interrupted · 141 the reader of a pipe went away.

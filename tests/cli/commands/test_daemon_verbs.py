@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,3 +240,32 @@ def test_doctor_finds_the_daemon(ask: Cli, daemon: Running) -> None:
     answer = ask("doctor", "--listen", f"127.0.0.1:{daemon.port}")
     assert answer.code == 0, answer.out
     assert "a daemon answers at" in answer.out
+
+
+def test_whoever_waits_for_a_run_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
+    made = Running(tmp_path)
+    script = f"echo begun; until [ -e {tmp_path}/go ]; do sleep 0.1; done; echo ended"
+    made.repo.write(
+        {
+            "jobs.d/long.yaml": "meta: {id: long}\npayload:\n  jobType: command\n"
+            f"  parameters: {{shell: '{script}'}}\n"
+        }
+    ).commit("Add long")
+    try:
+        made.start()
+        waiting = subprocess.Popen(
+            made.command("trigger", "long", "--wait", "--server", made.url),
+            env={**made.environment(), "JOBRECONCILER_STATE_DIR": str(made.state)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "begun\n"
+        made.kill()
+        made.start()
+        (tmp_path / "go").touch()
+        out, err = waiting.communicate(timeout=60)
+    finally:
+        made.close()
+    assert (waiting.returncode, out) == (0, "ended\n"), err
