@@ -217,6 +217,29 @@ def test_an_error_that_cannot_be_said_still_has_its_exit_code() -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "out", "err"),
+    [
+        (">&-", 2, "", "error: standard output: Bad file descriptor\n"),
+        ("2>&-", 0, "1 file, 1 job, 0 errors\n", ""),
+        (">&- 2>&-", 2, "", ""),
+    ],
+)
+def test_a_stream_that_was_closed_is_no_fault_of_the_program(
+    closed: str, code: int, out: str, err: str, job_file: JobFile
+) -> None:
+    job_file("a")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m jobreconciler validate {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+
+
 def accept_from_the_program(silent: socket.socket) -> socket.socket:
     """Whoever else tries a port of this machine meanwhile is let go of."""
     while True:

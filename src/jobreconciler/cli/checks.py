@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from jobreconciler.cli.client import Client
-from jobreconciler.cli.words import count, relative, span
+from jobreconciler.cli.words import SHORT, count, relative, span
 from jobreconciler.core.suspension import sentence
 from jobreconciler.errors import JobReconcilerError, NotFound
 from jobreconciler.model.suspension import Suspension
@@ -97,7 +97,7 @@ def repository(settings: Settings, now: datetime) -> Iterator[Check]:
         yield Check("repository", "ok", settings.repo if location.path else location.shown)
         if location.warning:
             yield Check("repository", "warn", location.warning, "use https:// or ssh://")
-        yield Check("ref", "ok", f"{settings.ref or 'HEAD branch'} is at {revision[:12]}")
+        yield Check("ref", "ok", f"{settings.ref or 'HEAD branch'} is at {revision[:SHORT]}")
         if location.path is None:
             return
         snapshot = source.snapshot(revision)

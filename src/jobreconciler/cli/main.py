@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Importing makes many objects and no garbage; `Verb.call` turns collection on again.
         gc.disable()
         import_late()
+        _stand_in_for_closed()
     try:
         settings, rest = take_settings(sys.argv[1:] if argv is None else argv)
         result = _run(rest, settings, leaves=argv is None)
@@ -35,6 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         gc.enable()
     return result if isinstance(result, int) else FINE
+
+
+def _stand_in_for_closed() -> None:
+    """A stream that was closed before the start is None, and the next file to be opened would get
+    its number. Writing an answer to it fails, as it should; a remark is lost."""
+    for name, number, mode in (("stdout", 1, os.O_RDONLY), ("stderr", 2, os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, mode)
+            os.dup2(opened, number)
+            if opened != number:
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
 def _code(left_with: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jobreconciler.cli.words import clean
+from jobreconciler.cli.words import SHORT, clean
 
 FINE = frozenset({"applied", "unchanged"})
 _WORDS = (
@@ -31,7 +31,7 @@ def went_well(record: Mapping[str, Any]) -> bool:
 
 def pass_text(record: Mapping[str, Any]) -> str:
     """`applied 1a2b3c: 2 created, 1 held`, and below it what went wrong."""
-    revision = (record.get("revision") or "")[:12]
+    revision = (record.get("revision") or "")[:SHORT]
     summary = record.get("summary") or {}
     counted = ", ".join(f"{summary[key]} {said}" for key, said in _WORDS if summary.get(key))
     if record["result"] == "failed":

@@ -229,6 +229,13 @@ def test_a_revoked_token_keeps_its_name(cli: Cli) -> None:
     assert "already a token named 'ci'" in again.err
 
 
+def test_revoking_makes_no_store(cli: Cli) -> None:
+    answer = cli("token", "revoke", "ci")
+    assert answer.code == 1
+    assert answer.err.startswith("error: there is no store, so there is no token\nhint: ")
+    assert not STATE.exists()
+
+
 def test_an_unknown_action_on_tokens_is_answered_with_the_nearest(cli: Cli) -> None:
     answer = cli("token", "creat", "x")
     assert answer.code == 2

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobreconciler.cli.answers import has_store
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import STATE, verb
 from jobreconciler.cli.output import Cell, note, page, write, write_json
@@ -112,6 +113,12 @@ def revoke(
     Example:
       jobreconciler token revoke ci
     """
+    if not has_store(settings):
+        # Opening it to write would make one.
+        raise NotFound(
+            "there is no store, so there is no token",
+            hint="name the daemon's own --state-dir or --store",
+        )
     from jobreconciler.app import open_store
 
     store = open_store(settings, shared=True)
