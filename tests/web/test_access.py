@@ -137,6 +137,7 @@ class TestOrigin:
             ({"Origin": "http://127.0.0.1:9999"}, 403),
             ({"Origin": "https://evil.example"}, 403),
             ({"Origin": "null"}, 403),
+            ({"Origin": "http://["}, 403),
             ({"Sec-Fetch-Site": "cross-site"}, 403),
             ({"Sec-Fetch-Site": "same-site"}, 403),
         ],

@@ -117,7 +117,7 @@ def check_origin(method: str, host: str | None, origin: str | None, site: str | 
     """Refuse a write that a page of another origin sends through somebody's browser."""
     if method not in _WRITES:
         return
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
+    foreign = origin is not None and _authority(origin) != (host or "").lower()
     if foreign or site in ("cross-site", "same-site"):
         raise Denied(
             403,
@@ -125,6 +125,14 @@ def check_origin(method: str, host: str | None, origin: str | None, site: str | 
             reason="ForeignOrigin",
             hint="Changes come from the console this daemon serves, or from a program.",
         )
+
+
+def _authority(origin: str) -> str | None:
+    """Host and port of an Origin header, in lower case; None where it is no URL: nobody's then."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:
