@@ -266,16 +266,18 @@ def _allowed(source: Source, stored: Stored, selection: Selection) -> bool:
     if stored.approved(selection.revision):
         return True
     paths = selection.gone | {entry.path for entry in selection.entries}
-    history = source.history(stored.revision, selection.revision, paths)
+    history = source.history(stored.base_revision, selection.revision, paths)
     tip = source.commit(selection.revision)
     return any(provenance.allows_prune(commit.message) for commit in (tip, *history.commits))
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a plan starts from: a revision (None before anything is applied) and its jobs."""
+    """What a plan starts from: a revision (None before anything is applied) and its jobs;
+    `base_revision` is the last one that was applied in full."""
 
     revision: str | None
+    base_revision: str | None
     index: JobIndex
     configs: Callable[[Plan], Mapping[str, dict[str, Any]]]
     approved: Callable[[str], bool] = lambda _: False
@@ -293,14 +295,14 @@ def _stored_as_of(source: Source, revision: str, loader: Loader, settings: Setti
         return {job_id: json.loads(jobs[job_id].config) for job_id in ids}
 
     index = JobIndex({job_id: index_row(job) for job_id, job in jobs.items()})
-    return Stored(revision, index, configs)
+    return Stored(revision, revision, index, configs)
 
 
 def _stored_live(settings: Settings) -> Stored:
     try:
         store = open_store(settings, read_only=True)
     except NotFound:
-        return Stored(None, JobIndex(), lambda _: {})
+        return Stored(None, None, JobIndex(), lambda _: {})
     try:
         state = store.source_state()
         index = JobIndex(store.index())
@@ -311,6 +313,7 @@ def _stored_live(settings: Settings) -> Stored:
         store.close()
     return Stored(
         state.revision if state is not None else None,
+        state.base_revision if state is not None else None,
         index,
         lambda _: configs,
         lambda revision: approved and revision == observed,

@@ -92,6 +92,25 @@ def test_a_plan_against_what_is_applied_counts_what_is_unchanged(
     assert f"against {applied[:12]}" in answer.out
 
 
+def test_a_prune_that_an_earlier_commit_allowed_and_another_file_held_is_planned_as_it_happens(
+    cli: Cli, repo: GitRepo, job_file: JobFile
+) -> None:
+    jobs = [f"job-{number}" for number in range(8)]
+    for name in jobs:
+        job_file(name)
+    repo.commit("Eight jobs")
+    assert cli("apply").code == 0
+    repo.delete(*(f"jobs.d/{name}.yaml" for name in jobs[1:]))
+    job_file("nobodys", "meta: [")
+    repo.commit("Retire most\n\nAllow-Prune: true\n")
+    assert cli("apply", "-o", "json").json["summary"]["delete"] == 0
+    job_file("nobodys", valid_job("somebodys"))
+    repo.commit("Mend the file that was nobody's")
+    planned = cli("plan", "-o", "json").json
+    assert (planned["blocked"], planned["summary"]["delete"]) == (None, 7)
+    assert cli("apply", "-o", "json").json["summary"]["delete"] == 7
+
+
 def test_an_invalid_file_holds_its_job_and_exits_with_one(
     cli: Cli, repo: GitRepo, job_file: JobFile
 ) -> None:
