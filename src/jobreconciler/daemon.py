@@ -35,7 +35,7 @@ from jobreconciler.loops.dependencies import Dependencies
 from jobreconciler.loops.expectations import ExpectationLoop
 from jobreconciler.loops.notify import NotifyLoop
 from jobreconciler.loops.reconcile_loop import ReconcileLoop
-from jobreconciler.loops.records import pass_json
+from jobreconciler.loops.records import record_json
 from jobreconciler.loops.retention import RetentionLoop, as_json
 from jobreconciler.loops.schedule import Scheduler
 from jobreconciler.loops.stops import Stops
@@ -255,7 +255,7 @@ class Daemon:
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
         result = await self.reconciling.now(f"manual: {actor}")
-        return pass_json(result)
+        return record_json(result)
 
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))

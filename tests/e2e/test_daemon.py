@@ -188,6 +188,7 @@ def test_reconcile_can_be_asked_for(daemon: Running) -> None:
     daemon.start()
     status, record = daemon.post("/api/v1/reconcile")
     assert (status, record["result"]) == (200, "unchanged")
+    assert set(record) == {"result", "revision", "summary", "error"}
 
 
 def test_a_daemon_starts_without_its_repository_and_waits(daemon: Running) -> None:

@@ -22,7 +22,7 @@ from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Execution, Trigger
 from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import Live, Printed
-from jobreconciler.ports import ChangeSet, Clock, Executor, JobTypes
+from jobreconciler.ports import Backfilled, ChangeSet, Clock, Executor, JobTypes
 from jobreconciler.store.store import SqlStore
 from samples import NOW, REVISION, SOURCE, config
 
@@ -90,6 +90,7 @@ class Daemon:
         self.readiness = (True, "ready")
         self.waiting: dict[str, str] = {}
         self.triggered = 0
+        self.backfilled: tuple[Execution, ...] = ()
         self.hindrance: Exception | None = None
         self.before_trigger: Callable[[], Awaitable[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
@@ -132,6 +133,18 @@ class Daemon:
         made = queued(job_id, 900 + self.triggered, trigger=trigger, dry_run=dry_run)
         await asyncio.wrap_future(self.store.release(made, job.config))
         return made
+
+    async def backfill(
+        self,
+        job_id: str,  # noqa: ARG002
+        first: datetime,  # noqa: ARG002
+        last: datetime,  # noqa: ARG002
+        *,
+        actor: str,  # noqa: ARG002
+        reason: str | None,  # noqa: ARG002
+        limit: int | None,  # noqa: ARG002
+    ) -> Backfilled:
+        return Backfilled(self.backfilled, ())
 
     async def suspend(
         self,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 
 from jobreconciler.errors import Invalid, JobReconcilerError, Refused, Stalled, Transient
+from jobreconciler.model.execution import Execution
 from jobreconciler.store.store import SqlStore
 from samples import REVISION, config
 
-from .daemon import Client, Daemon, FixedClock, declare
+from .daemon import Client, Daemon, FixedClock, declare, queued
 
 TRIGGER = "/api/v1/jobs/nightly/trigger"
 
@@ -177,6 +180,29 @@ class TestIdempotencyKey:
         answers = asyncio.run(both())
         assert len({answer.json()["id"] for answer in answers}) == 1
         assert daemon.triggered == 1
+
+
+class Watched(tuple[Execution, ...]):
+    """Notes which threads look at all of them."""
+
+    threads: ClassVar[list[int]] = []
+
+    def __iter__(self) -> Iterator[Execution]:
+        self.threads.append(threading.get_ident())
+        return super().__iter__()
+
+
+def test_a_long_backfill_is_put_in_words_beside_the_event_loop(
+    client: Client, daemon: Daemon, operator: dict[str, str]
+) -> None:
+    daemon.backfilled = Watched(queued("nightly", number) for number in range(3))
+    span = {"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"}
+    answer = client.post("/api/v1/jobs/nightly/backfill", json=span, headers=operator)
+    assert answer.status_code == 202
+    assert [each["id"] for each in answer.json()["executions"]] == [
+        each.id for each in daemon.backfilled
+    ]
+    assert Watched.threads[0] != threading.get_ident()
 
 
 def test_history_is_forgotten_on_request(

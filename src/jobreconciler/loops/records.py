@@ -1,4 +1,4 @@
-"""A reconcile pass as JSON: the same for `apply` and for the daemon."""
+"""A reconcile pass as JSON."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from jobreconciler.loops.reconcile import PassResult
 
 
 def pass_json(done: PassResult) -> dict[str, Any]:
-    """`{result, revision, summary, error:{reason, message, hint}, errors}`.
+    """`{result, revision, summary, error:{reason, message, hint}, errors}`, of any length.
 
-    `error` is what stopped the pass or a part of it, `errors` are the mistakes in files.
+    `errors` are the mistakes in files.
+    """
+    problems = done.plan.problems if done.plan is not None else ()
+    return {**record_json(done), "errors": [problem.to_json() for problem in problems]}
+
+
+def record_json(done: PassResult) -> dict[str, Any]:
+    """As `pass_json` without `errors`: short, however many files are invalid.
+
+    `error` is what stopped the pass or a part of it.
     """
     plan = done.plan
     error = None
@@ -26,7 +35,6 @@ def pass_json(done: PassResult) -> dict[str, Any]:
         "revision": done.revision,
         "summary": done.summary,
         "error": error,
-        "errors": [problem.to_json() for problem in plan.problems] if plan is not None else [],
     }
 
 
