@@ -16,13 +16,12 @@ from fastapi import FastAPI
 
 from jobreconciler.errors import NotFound
 from jobreconciler.execute.capture import Chunk, read_output, read_tail
-from jobreconciler.jobtypes.registry import load_job_types
 from jobreconciler.model.change import AppliedChange, FieldChange, Provenance, ReconcileRecord
 from jobreconciler.model.desired import Commit, DesiredJob
 from jobreconciler.model.execution import Execution, Trigger
 from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.model.views import Live, Printed
-from jobreconciler.ports import Backfilled, ChangeSet, Clock, Executor, JobTypes
+from jobreconciler.ports import Backfilled, ChangeSet, Clock, Executor
 from jobreconciler.store.store import SqlStore
 from samples import NOW, REVISION, SOURCE, config
 
@@ -85,7 +84,6 @@ class Daemon:
         self.clock: Clock = clock
         self.spool = spool
         self.executor = cast(Executor, spool)
-        self.job_types: JobTypes = load_job_types()
         self.slots: dict[str, datetime] = {}
         self.readiness = (True, "ready")
         self.waiting: dict[str, str] = {}

@@ -98,14 +98,8 @@ class TestOffLoopback:
         assert client.get("/api/v1/jobs").status_code == 401
         assert client.get("/api/v1/jobs", headers=token(store, "reader")).status_code == 200
 
-    def test_any_host_name_may_lead_here_unless_some_are_named(
-        self, client: Client, daemon: Daemon, metrics: Metrics, store: SqlStore
-    ) -> None:
+    def test_any_host_name_may_lead_here(self, client: Client) -> None:
         assert client.get("/healthz", headers={"Host": "jobs.example.org"}).status_code == 200
-        access = Access(store, loopback=False, hosts=["Jobs.example.org"])
-        named = Client(create_app(daemon, metrics, access))
-        assert named.get("/healthz", headers={"Host": "jobs.example.org:443"}).status_code == 200
-        assert named.get("/healthz", headers={"Host": "evil.example"}).status_code == 421
 
 
 class TestHost:

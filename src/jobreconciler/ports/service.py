@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jobreconciler.model.suspension import Suspension, SuspensionScope
     from jobreconciler.ports.clock import Clock
     from jobreconciler.ports.execution import Executor
-    from jobreconciler.ports.jobtypes import JobTypes
     from jobreconciler.ports.store import Store
 
 
@@ -43,8 +42,6 @@ class Service(Protocol):
     def executor(self) -> Executor: ...
     @property
     def clock(self) -> Clock: ...
-    @property
-    def job_types(self) -> JobTypes: ...
 
     def ready(self) -> tuple[bool, str]: ...
     def closing(self) -> bool:

@@ -8,7 +8,7 @@ where the CLI finds it. Tokens are checked in the store, which knows hashes only
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Protocol
@@ -61,16 +61,11 @@ ANYBODY: Final = Caller("reader", "anonymous")
 
 
 class Access:
-    """The daemon's rules of access.
+    """The daemon's rules of access. `loopback` says that it listens on loopback only."""
 
-    `loopback` says that the daemon listens on loopback only. `hosts` are further host names the
-    daemon is reached by; off loopback an empty list lets any pass.
-    """
-
-    def __init__(self, tokens: Tokens, *, loopback: bool, hosts: Collection[str] = ()) -> None:
+    def __init__(self, tokens: Tokens, *, loopback: bool) -> None:
         self._tokens = tokens
         self._loopback = loopback
-        self._hosts = frozenset(host.lower() for host in hosts)
 
     def identify(self, token: str | None, claimed: str = "") -> Caller | None:
         """Who sends this token; None for nobody. Raises Denied for a token nobody was given.
@@ -100,16 +95,14 @@ class Access:
         )
 
     def check_host(self, host: str | None) -> None:
-        """Refuse names that aren't ours: a page elsewhere may have rebound its own to 127.0.0.1."""
-        name = _host_name(host or "")
-        if name in self._hosts or (self._loopback and _is_loopback(name)):
-            return
-        if self._loopback or self._hosts:
+        """Refuse names that aren't loopback's where it listens there alone: a page elsewhere may
+        have rebound its own to 127.0.0.1. Elsewhere any name may lead here, and needs a token."""
+        if self._loopback and not _is_loopback(_host_name(host or "")):
             raise Denied(
                 421,
                 f"This daemon is not known as {host or 'a request without Host'}.",
                 reason="UnknownHost",
-                hint="Use http://127.0.0.1 or http://localhost, or name the host in its settings.",
+                hint="Use http://127.0.0.1 or http://localhost; a proxy has to send such a Host.",
             )
 
 

@@ -1,7 +1,7 @@
 """What every route is given: the daemon, its figures, and how pages of jobs are put together.
 
-All functions here block on the store; routes that call them are not async, so that FastAPI runs
-them in threads.
+All functions here block on the store: routes that call them are not async, so that FastAPI runs
+them in threads, or call them in threads themselves.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def job_query(
     state: Annotated[JobState | None, Query(description="Jobs in this state only.")] = None,
     tag: Annotated[str | None, Query(max_length=128)] = None,
     owner: Annotated[str | None, Query(max_length=200)] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Text in id or title.")] = None,
+    q: Annotated[
+        str | None, Query(max_length=200, description="Text in id, title, owner, tags or path.")
+    ] = None,
     sort: Annotated[JobSort, Query()] = "name",
     limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
