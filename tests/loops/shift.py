@@ -183,10 +183,22 @@ async def working(
 @contextmanager
 def nothing_becomes(status: str, state: Path) -> Iterator[None]:
     """The store refuses that one change of executions, and takes every other."""
+    with _refused(f"UPDATE ON job_executions WHEN new.status = '{status}'", state):
+        yield
+
+
+@contextmanager
+def nothing_is_released_of(job_id: str, state: Path) -> Iterator[None]:
+    """The store refuses executions of that one job, and takes every other."""
+    with _refused(f"INSERT ON job_executions WHEN new.job_id = '{job_id}'", state):
+        yield
+
+
+@contextmanager
+def _refused(what: str, state: Path) -> Iterator[None]:
     with closing(sqlite3.connect(next(state.glob("*.db")), isolation_level=None)) as database:
         database.execute(
-            "CREATE TRIGGER refused BEFORE UPDATE ON job_executions "
-            f"WHEN new.status = '{status}' BEGIN SELECT raise(ABORT, 'not now'); END"
+            f"CREATE TRIGGER refused BEFORE {what} BEGIN SELECT raise(ABORT, 'not now'); END"
         )
         yield
         database.execute("DROP TRIGGER refused")

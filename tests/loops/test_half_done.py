@@ -6,16 +6,26 @@ import asyncio
 import sqlite3
 from collections.abc import Collection
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from jobreconciler.errors import Transient
+from jobreconciler.loops import schedule
 from jobreconciler.model.execution import Launch, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.ports import Started
+from store.made import NOW
 
-from .shift import MovableClock, Processes, Shift, nothing_becomes, working
+from .shift import (
+    MovableClock,
+    Processes,
+    Shift,
+    nothing_becomes,
+    nothing_is_released_of,
+    working,
+)
 
 
 def minute(shift: Shift, clock: MovableClock) -> None:
@@ -54,6 +64,35 @@ def test_a_run_whose_place_cannot_be_taken_hinders_none_that_is_due_with_it(
                 processes.end(one)
                 await shift.eventually(lambda id=one: shift.store.execution(id).status != "running")
             assert set(statuses(shift, "always")) == {"succeeded"}, "each had its turn"
+
+    asyncio.run(main())
+
+
+def test_a_job_whose_slot_the_store_refuses_holds_up_no_other_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again after a pause of its own, here a long one."""
+    monkeypatch.setattr(schedule, "AGAIN", timedelta(hours=1))
+    clock = MovableClock()
+
+    async def main() -> None:
+        async with working(tmp_path, clock, Processes(clock)) as shift:
+            shift.declare("refused", "31 9 * * *")
+            shift.declare("beside", "31,32 9 * * *")
+            await shift.scheduler.load()
+            with nothing_is_released_of("refused", tmp_path):
+                minute(shift, clock)
+                await shift.eventually(lambda: shift.scheduler.trouble)
+                await shift.eventually(lambda: statuses(shift, "beside") == ["succeeded"])
+                minute(shift, clock)
+                await shift.eventually(lambda: statuses(shift, "beside") == ["succeeded"] * 2)
+                assert "not now" in (shift.scheduler.trouble or ""), "and it is still said"
+            clock.pass_(hours=1)
+            shift.look()
+            await shift.eventually(lambda: statuses(shift, "refused") == ["succeeded"])
+            [made] = shift.history("refused")
+            assert made.trigger.slot == NOW.replace(minute=31, second=0, microsecond=0)
+            assert shift.scheduler.trouble is None
 
     asyncio.run(main())
 

@@ -16,7 +16,7 @@ import structlog
 
 from jobreconciler.core import clock_watch, cron, suspension
 from jobreconciler.core.misfire import due_slots, only_due, owed_after, start_of, stopped_slots
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.errors import JobReconcilerError, Transient
 from jobreconciler.loops.stops import Stops
 from jobreconciler.loops.work import DueSlot, Worker
 from jobreconciler.model.execution import Trigger
@@ -35,6 +35,9 @@ CLAIM_BY = timedelta(milliseconds=20)
 latest: no start waits for a commit, and a busy minute takes fewer of them."""
 BATCH = 100
 """Jobs released together at most, so that the first of very many do not wait for the last."""
+AGAIN = timedelta(seconds=1)
+"""After how long a slot is tried again that could not be released."""
+_TAKES_NOTHING = frozenset({"StoreReadOnly", "StoreClosed", "StoreWriterEnded"})
 _TICK = timedelta(microseconds=1)
 _Entry = tuple[datetime, str, datetime]
 """A start, its job, its slot."""
@@ -61,7 +64,7 @@ class Scheduler:
         self._stops = stops
         self._anchor = clock_watch.Anchor(clock.now(), clock.monotonic())
         self.clock_fault: str | None = None
-        self.trouble: str | None = None
+        self._unreleased: dict[str, tuple[datetime, str]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
@@ -86,6 +89,14 @@ class Scheduler:
             self._observer.clock_parted(parted)
         return fine
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a slot that is due could not be released; None where all could. For any thread."""
+        for job_id, (slot, why) in tuple(self._unreleased.items()):
+            if self._next.get(job_id) == slot:
+                return f"slots of {job_id} wait for the store: {why}"
+        return None
+
     def next_slots(self) -> Mapping[str, datetime]:
         """The next slot of every scheduled job, before jitter."""
         return self._next
@@ -99,6 +110,7 @@ class Scheduler:
         for job_id in list(self._rows) if job_ids is None else job_ids:
             self._rows.pop(job_id, None)
             self._next.pop(job_id, None)
+            self._unreleased.pop(job_id, None)
         for row, (slot, start) in zip(rows, starts, strict=True):
             self._rows[row.job_id] = row
             if slot is not None and start is not None:
@@ -219,10 +231,7 @@ class Scheduler:
         try:
             pinned = await self._pinned(job_ids)
         except JobReconcilerError as error:
-            log.error(
-                "slots_wait_for_store", jobs=len(job_ids), reason=error.reason, error=error.message
-            )
-            await self._try_again(job_ids, error.message)
+            await self._try_again(dict.fromkeys(job_ids, error))
             return
         try:
             left = await self._release_plain(job_ids, pinned, now)
@@ -232,18 +241,13 @@ class Scheduler:
             *(self._release_one(job_id, pinned.get(job_id), now) for job_id in left),
             return_exceptions=True,
         )
-        failed = [
-            id
-            for id, result in zip(left, results, strict=True)
+        failed = {
+            job_id: result
+            for job_id, result in zip(left, results, strict=True)
             if isinstance(result, BaseException)
-        ]
-        crashes = [result for result in results if isinstance(result, BaseException)]
-        for crash in crashes:
-            log.error("slot_not_released", error=f"{type(crash).__name__}: {crash}")
+        }
         if failed:
-            await self._try_again(failed, str(crashes[0]))
-        else:
-            self.trouble = None
+            await self._try_again(failed)
 
     async def _pinned(self, job_ids: list[str]) -> dict[str, PinnedJob]:
         """What these jobs execute: read ahead, else now. Raises what the store raises."""
@@ -292,17 +296,24 @@ class Scheduler:
             or self._stops.ended(row.job_id, pinned.config, owed_after(row)) is not None
         )
 
-    async def _try_again(self, job_ids: Iterable[str], why: str) -> None:
-        """Put these slots back: nothing of them was stored, so nothing can run twice."""
-        self.trouble = f"slots wait for the store: {why}"
+    async def _try_again(self, failed: Mapping[str, BaseException]) -> None:
+        """Put these jobs' slots back: nothing of them was stored, so nothing can run twice. Only a
+        store that takes nothing at all holds up the other jobs."""
         self._observer.loop_error("schedule")
-        for job_id in job_ids:
-            slot = self._next.get(job_id)
-            row = self._rows.get(job_id)
+        of_all = any(_takes_nothing(error) for error in failed.values())
+        jobs: dict[str, list[str]] = {}
+        later = self._clock.now() + AGAIN
+        for job_id, error in failed.items():
+            jobs.setdefault(f"{type(error).__name__}: {error}", []).append(job_id)
+            slot, row = self._next.get(job_id), self._rows.get(job_id)
             if slot is not None and row is not None:
-                start = start_of(row, slot)
-                self._put(start, job_id, slot)
-        await asyncio.sleep(LONGEST_SLEEP)
+                self._unreleased[job_id] = slot, str(error)
+                again = start_of(row, slot) if of_all else later
+                heapq.heappush(self._on_time, (again, job_id, slot))
+        for why, of in jobs.items():
+            log.error("slots_not_released", jobs=of[:20], count=len(of), error=why)
+        if of_all:
+            await asyncio.sleep(AGAIN.total_seconds())
 
     async def _skip_stopped(
         self, row: ScheduleRow, pinned: PinnedJob, now: datetime
@@ -350,6 +361,7 @@ class Scheduler:
         if watermark is not None and (row.watermark is None or row.watermark < watermark):
             row = row._replace(watermark=watermark)
         self._rows[job_id] = row
+        self._unreleased.pop(job_id, None)
         next_slot = cron.slot_after(row.expression, row.timezone, owed_after(row))
         slot, start = _starting(row, next_slot)
         if slot is None or start is None:
@@ -357,6 +369,13 @@ class Scheduler:
             return
         self._next[row.job_id] = slot
         self._put(start, row.job_id, slot)
+
+
+def _takes_nothing(error: BaseException) -> bool:
+    """Whether the store takes nothing of anybody now, where others it refuses of one job alone."""
+    if isinstance(error, Transient):
+        return True
+    return isinstance(error, JobReconcilerError) and error.reason in _TAKES_NOTHING
 
 
 def _say_handled(job_id: str, slot: datetime) -> None:
