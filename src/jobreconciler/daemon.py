@@ -6,139 +6,59 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
 from jobreconciler import __version__
-from jobreconciler.app import (
-    make_executor,
-    make_loader,
-    make_reconciler,
-    make_retention,
-    make_sender,
-    make_source,
-    make_trees,
-    open_store,
-    with_children,
-)
+from jobreconciler.app import make_executor, make_sender, make_source, make_trees, open_store
 from jobreconciler.clock import SystemClock
-from jobreconciler.core.verdict import NOTHING_APPLIED
-from jobreconciler.errors import Invalid, JobReconcilerError, Refused
-from jobreconciler.execute.spool_space import SpoolSpace
+from jobreconciler.errors import JobReconcilerError, Refused
 from jobreconciler.jobtypes.registry import load_job_types
-from jobreconciler.loops.dependencies import Dependencies
-from jobreconciler.loops.expectations import ExpectationLoop
-from jobreconciler.loops.notify import NotifyLoop
-from jobreconciler.loops.reconcile_loop import ReconcileLoop
-from jobreconciler.loops.records import record_json
-from jobreconciler.loops.retention import RetentionLoop, as_json
-from jobreconciler.loops.schedule import Scheduler
-from jobreconciler.loops.stops import Stops
-from jobreconciler.loops.supervise import Supervisor
-from jobreconciler.loops.trees import TreesLoop
-from jobreconciler.loops.triggers import Triggers
-from jobreconciler.loops.work import Worker
-from jobreconciler.model.execution import Execution, Trigger
-from jobreconciler.model.suspension import Suspension, SuspensionScope
 from jobreconciler.observe.logging import configure
 from jobreconciler.observe.metrics import Metrics
-from jobreconciler.ports import Backfilled, Received
+from jobreconciler.service import DaemonService
 from jobreconciler.settings import Settings
-from jobreconciler.source.checks import check_parameters
 from jobreconciler.source.watch import watch
 from jobreconciler.tokens import is_loopback, leave_first_token
 from jobreconciler.web.late import Application, LateApplication
 from jobreconciler.web.server import Server, listen, make_server
+from jobreconciler.wiring import Adapters, make_loops
 
 log = structlog.get_logger("jobreconciler")
 
 FIRST_RECONCILE_SECONDS = 10.0
 STOP_SECONDS = 5.0
 COLLECT_SECONDS = 600.0
-LOADED_HERE = 300
-"""From this many files on children load them: a thread of ours would make slots late meanwhile."""
 
 
 class Daemon:
-    """Builds the loops around one store. Implements ports.Service for the HTTP side."""
+    """Builds the loops around one store, starts them and stops them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = SystemClock()
         self.metrics = Metrics(__version__)
-        self.job_types = load_job_types()
         self.stopping = asyncio.Event()
         self.failed: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        # Before the store: with that open, what runs is looked after first.
-        self.source = make_source(settings, self.metrics.git_operation)
-        self.trees = make_trees(settings)
-        sender = make_sender(settings)
-        self.executor = make_executor(
-            settings, self.job_types, self.clock, self._executor_failed, self.trees
-        )
-        self.store = open_store(settings, on_death=self._store_died)
-        log.info("store_open")
-        self.reconciler = make_reconciler(
-            settings,
-            self.source,
-            self.store,
-            with_children(make_loader(self.job_types), worth_it=LOADED_HERE, helping=False),
-            self.clock,
-            self.metrics,
-        )
-        self.stops = Stops(self.store, self.clock, self.metrics)
-        self.worker = Worker(
-            self.store,
-            self.executor,
-            self.clock,
-            self.metrics,
-            self.stops,
-            settings.max_running,
-            settings.concurrency_groups,
-        )
-        self.scheduler = Scheduler(self.store, self.worker, self.clock, self.metrics, self.stops)
-        self.dependencies = Dependencies(self.store, self.worker, self.metrics)
-        self.worker.on_ended = self.dependencies.ended
-        self.worker.tree_revision = self.reconciler.tree_revision
-        self.tree_sweeps = TreesLoop(self.trees, self.store, self.reconciler.tree_revisions)
-        self.triggers = Triggers(
-            self.store,
-            self.worker,
-            self.clock,
-            partial(check_parameters, self.job_types),
-            self.executor.secret,
-        )
-        self.notifying = NotifyLoop(
-            self.store,
-            self.executor,
-            sender,
-            self.clock,
-            self.metrics,
-            self.scheduler.next_slots,
-        )
-        self.worker.on_notices = self.notifying.wake
-        self.expecting = ExpectationLoop(
-            self.store, self.clock, self.metrics, self.stops, self.notifying.wake
-        )
-        self.retention = RetentionLoop(
-            self.store, SpoolSpace(settings.state_dir), self.clock, make_retention(settings)
-        )
-        self.reconciling = ReconcileLoop(
-            self.reconciler,
-            self._applied,
-            poll_seconds=settings.poll_interval,
-            instance=settings.instance,
-        )
-        self.supervisor = Supervisor(self.metrics)
-        self._ready = False
-        self._closing = False
+        self._adapters = self._open()
+        self.store = self._adapters.store
+        self.loops = make_loops(settings, self._adapters, self._applied)
+        self.service = DaemonService(self._adapters, self.loops)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _open(self) -> Adapters:
+        """The store last: with that open, what runs is looked after first."""
+        settings, clock, job_types = self.settings, SystemClock(), load_job_types()
+        source = make_source(settings, self.metrics.git_operation)
+        trees = make_trees(settings)
+        sender = make_sender(settings)
+        executor = make_executor(settings, job_types, clock, self._executor_failed, trees)
+        store = open_store(settings, on_death=self._store_died)
+        log.info("store_open")
+        return Adapters(clock, self.metrics, job_types, source, trees, sender, executor, store)
 
     def _store_died(self, error: BaseException) -> None:
         """Without its writer the daemon can record nothing: it ends, and what runs goes on.
@@ -152,128 +72,11 @@ class Daemon:
         self.metrics.loop_error("execute")
         log.error("executor_failed", what=what, error=f"{type(error).__name__}: {error}")
 
-    # ------------------------------------------------------------------------- ports.Service
-
-    def ready(self) -> tuple[bool, str]:
-        if not self._ready:
-            return False, "starting: the schedules are not loaded yet"
-        if self.supervisor.failing:
-            name, error = sorted(self.supervisor.failing.items())[0]
-            return False, f"the {name} loop failed and is started again: {error}"
-        if self.scheduler.clock_fault is not None:
-            return False, self.scheduler.clock_fault
-        for trouble in (self.scheduler.trouble, self.worker.trouble):
-            if trouble is not None:
-                return False, trouble
-        state = self.reconciler.state
-        if state is None or state.revision is None:
-            return True, f"{NOTHING_APPLIED}; `jobreconciler status` says why"
-        return True, "ready"
-
-    def closing(self) -> bool:
-        return self._closing
-
-    def next_slots(self, job_ids: Iterable[str]) -> dict[str, datetime]:
-        slots = self.scheduler.next_slots()
-        return {job_id: slots[job_id] for job_id in job_ids if job_id in slots}
-
-    def waits_for(self, execution_id: str) -> str | None:
-        return self.worker.waits_for(execution_id)
-
-    def all_next_slots(self) -> Mapping[str, datetime]:
-        return self.scheduler.next_slots()
-
-    async def trigger(
-        self,
-        job_id: str,
-        *,
-        actor: str,
-        reason: str | None = None,
-        dry_run: bool = False,
-        parameters: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        override: bool = False,
-    ) -> Execution:
-        pinned = await self.triggers.startable(job_id)
-        job_type = self.job_types.get(pinned.config["payload"]["jobType"])
-        if dry_run and not job_type.dry_runs:
-            raise Invalid(
-                f"jobs of type {job_type.name} cannot run dry",
-                reason="NoDryRun",
-                hint="leave out the dry run",
-            )
-        overrides = self.triggers.overrides(pinned, parameters or {})
-        trigger = Trigger(
-            "manual", actor=actor, reason=reason, parameters=overrides, override=override
-        )
-        return await self.triggers.release_keyed(pinned, trigger, key, dry_run=dry_run)
-
-    async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
-        return await self.triggers.received(job_id, headers, body)
-
-    async def retry(
-        self, execution_id: str, *, actor: str, reason: str | None, key: str | None
-    ) -> Execution:
-        return await self.triggers.retry(execution_id, actor=actor, reason=reason, key=key)
-
-    async def cancel(self, execution_id: str, *, actor: str, reason: str | None) -> Execution:
-        return await self.triggers.cancel(execution_id, actor=actor, reason=reason)
-
-    async def backfill(
-        self,
-        job_id: str,
-        first: datetime,
-        last: datetime,
-        *,
-        actor: str,
-        reason: str | None,
-        limit: int | None,
-    ) -> Backfilled:
-        return await self.triggers.backfill(
-            job_id, first, last, actor=actor, reason=reason, limit=limit
-        )
-
-    async def suspend(
-        self,
-        scope: SuspensionScope,
-        target: str,
-        *,
-        actor: str,
-        reason: str | None,
-        until: datetime | None,
-    ) -> Suspension:
-        return await self.stops.put(scope, target, actor=actor, reason=reason, until=until)
-
-    async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
-        return await self.stops.lift(scope, target, actor=actor)
-
-    def confirm_clock(self, actor: str) -> bool:
-        confirmed = self.scheduler.confirm_clock()
-        if confirmed:
-            log.warning("clock_confirmed", actor=actor)
-        return confirmed
-
-    async def reconcile_now(self, actor: str) -> dict[str, Any]:
-        result = await self.reconciling.now(f"manual: {actor}")
-        return record_json(result)
-
-    async def approve_prune(self, revision: str, actor: str) -> None:
-        await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
-        await self.reconciling.now(f"approved by {actor}")
-
-    async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
-        swept = as_json(await self.retention.sweep(dry_run=dry_run))
-        if not dry_run:
-            log.info("forgotten_on_request", actor=actor)
-        return {**swept, "dryRun": dry_run}
-
-    # ------------------------------------------------------------------------------- running
-
     async def _applied(self, job_ids: frozenset[str]) -> None:
         """Jobs changed: act on their schedules, and say that we do."""
-        await self.scheduler.load(job_ids)
-        await self.worker.recheck(job_ids)
-        await self.dependencies.load(job_ids)
+        await self.loops.scheduler.load(job_ids)
+        await self.loops.worker.recheck(job_ids)
+        await self.loops.dependencies.load(job_ids)
         await asyncio.wrap_future(self.store.observed(job_ids))
         if len(job_ids) > 500:
             _settle_memory()
@@ -282,16 +85,15 @@ class Daemon:
         """Run until told to stop. Raises Refused where the address cannot be listened on."""
         await asyncio.to_thread(self._check_access)
         listening = listen(self.settings)
-        application = LateApplication(self._application, self.ready)
+        application = LateApplication(self._application, self.service.ready)
         server = make_server(application)
         self._install_signals()
         web = asyncio.create_task(server.serve([listening]))
         try:
             await self._start_up()
             self._keep("web", partial(_load, application))
-            log.info(
-                "ready", listen=f"http://{self.settings.listen}", jobs=self.reconciler.index.live
-            )
+            live = self.loops.reconciler.index.live
+            log.info("ready", listen=f"http://{self.settings.listen}", jobs=live)
             await self.stopping.wait()
         finally:
             await self._shut_down(server, web)
@@ -304,7 +106,7 @@ class Daemon:
         from jobreconciler.web.auth import Access
 
         access = Access(self.store, loopback=is_loopback(self.settings.listen_host))
-        return create_app(self, self.metrics, access)
+        return create_app(self.service, self.metrics, access)
 
     def _check_access(self) -> None:
         """Leave the first token. Raises Refused where anybody could reach a daemon without one."""
@@ -329,9 +131,10 @@ class Daemon:
 
     async def _start_up(self) -> None:
         """Adopt what runs, reconcile (bounded when git is away), then take up the schedules."""
-        await self.worker.resume()
-        self._keep("reconcile", self.reconciling.run)
-        first = await self.reconciling.first(FIRST_RECONCILE_SECONDS)
+        loops = self.loops
+        await loops.worker.resume()
+        self._keep("reconcile", loops.reconciling.run)
+        first = await loops.reconciling.first(FIRST_RECONCILE_SECONDS)
         if first is None or first.error is not None:
             log.warning(
                 "starting_from_the_store",
@@ -339,36 +142,36 @@ class Daemon:
                 if first is None
                 else first.error and first.error.message,
             )
-        await self.stops.load()
-        await self.worker.recheck()
-        self._keep("stops", self.stops.run)
-        self._keep("work", self.worker.run)
-        self._keep("results", self.worker.collect)
-        await self.scheduler.load()
-        await self.dependencies.load()
-        self._keep("dependencies", self.dependencies.run)
+        await loops.stops.load()
+        await loops.worker.recheck()
+        self._keep("stops", loops.stops.run)
+        self._keep("work", loops.worker.run)
+        self._keep("results", loops.worker.collect)
+        await loops.scheduler.load()
+        await loops.dependencies.load()
+        self._keep("dependencies", loops.dependencies.run)
         await asyncio.wrap_future(self.store.observed(None))
-        self._keep("schedule", self.scheduler.run)
-        self._keep("notify", self.notifying.run)
-        self._keep("reminders", self.notifying.keep_reminding)
-        self._keep("expectations", self.expecting.run)
-        self._keep("healing", self.reconciling.keep_healing)
+        self._keep("schedule", loops.scheduler.run)
+        self._keep("notify", loops.notifying.run)
+        self._keep("reminders", loops.notifying.keep_reminding)
+        self._keep("expectations", loops.expecting.run)
+        self._keep("healing", loops.reconciling.keep_healing)
         self._keep("watch", self._watch)
-        self._keep("retention", self.retention.run)
-        self._keep("trees", self.tree_sweeps.run)
+        self._keep("retention", loops.retention.run)
+        self._keep("trees", loops.trees.run)
         self._keep("garbage", _keep_collecting)
         # Nothing was collected since the process began, and there was hardly any garbage.
         gc.freeze()
         gc.enable()
-        self._ready = True
+        self.service.started()
 
     def _keep(self, name: str, body: Any) -> None:
-        self._tasks.append(asyncio.create_task(self.supervisor.keep(name, body), name=name))
+        self._tasks.append(asyncio.create_task(self.loops.supervisor.keep(name, body), name=name))
 
     async def _watch(self) -> None:
         """Refs move: look at once. Ends for a remote; the poll finds what no watch tells."""
-        async for _ in watch(self.source.watch_paths, self.stopping, self._watch_failed):
-            self.reconciling.wake("watch")
+        async for _ in watch(self._adapters.source.watch_paths, self.stopping, self._watch_failed):
+            self.loops.reconciling.wake("watch")
 
     def _watch_failed(self, error: str) -> None:
         self.metrics.loop_error("watch")
@@ -376,30 +179,31 @@ class Daemon:
 
     async def _shut_down(self, server: Server, web: asyncio.Task[None]) -> None:
         """Stop admitting, leave children running (or wait for them, draining), flush, end."""
-        log.info("stopping", drain=self.settings.drain, **self.worker.counts())
-        self.worker.admitting = False
-        await self.worker.quiet(STOP_SECONDS / 4)
+        worker, adapters = self.loops.worker, self._adapters
+        log.info("stopping", drain=self.settings.drain, **worker.counts())
+        worker.admitting = False
+        await worker.quiet(STOP_SECONDS / 4)
         if self.settings.drain:
             await self._drain()
         for task in self._tasks:
             if task.get_name() != "results":
                 task.cancel()
-        self._closing = True
+        self.service.close()
         server.stop()
         with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)
-        await self.executor.close(drain=self.settings.drain)
-        await self.worker.quiet(STOP_SECONDS / 4)
+        await adapters.executor.close(drain=self.settings.drain)
+        await worker.quiet(STOP_SECONDS / 4)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(JobReconcilerError):
             await asyncio.to_thread(self.store.close)
-        await asyncio.to_thread(self.trees.close)
-        await asyncio.to_thread(self.source.close)
+        await asyncio.to_thread(adapters.trees.close)
+        await asyncio.to_thread(adapters.source.close)
 
     async def _drain(self) -> None:
-        while self.worker.counts()["running"]:
+        while self.loops.worker.counts()["running"]:
             await asyncio.sleep(0.05)
 
 
