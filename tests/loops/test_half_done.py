@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Collection
 from contextlib import nullcontext
 from datetime import timedelta
@@ -15,10 +16,12 @@ from jobreconciler.errors import Transient
 from jobreconciler.loops import schedule
 from jobreconciler.model.execution import Launch, Trigger
 from jobreconciler.model.job import PinnedJob
+from jobreconciler.model.suspension import Suspension
 from jobreconciler.ports import Started
 from store.made import NOW
 
 from .shift import (
+    HANG,
     MovableClock,
     Processes,
     Shift,
@@ -280,5 +283,35 @@ def test_a_slot_that_waited_too_long_is_missed_and_told_of_in_one_write(
             [channel_id] = shift.store.due_channels()
             notice = shift.store.next_notice(channel_id, clock.now())
             assert notice is not None and notice.event == "missed"
+
+    asyncio.run(main())
+
+
+def test_a_stop_is_not_forgotten_for_one_that_was_put_at_the_same_time(tmp_path: Path) -> None:
+    """The look at the store that began first would end last."""
+    clock = MovableClock()
+    looked, go_on = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with working(tmp_path, clock, Processes(clock)) as shift:
+            shift.declare("often", "* * * * *")
+            read = shift.stops._read
+
+            def slow() -> tuple[tuple[Suspension, ...], str]:
+                found = read()
+                if not looked.is_set():
+                    looked.set()
+                    go_on.wait(HANG)
+                return found
+
+            shift.stops._read = slow  # type: ignore[method-assign]
+            first = asyncio.create_task(shift.stops.load())
+            await shift.eventually(looked.is_set)
+            put = shift.stops.put("job", "often", actor="ada", reason=None, until=None)
+            second = asyncio.create_task(put)
+            await asyncio.wait({second}, timeout=0.3)
+            go_on.set()
+            await asyncio.gather(first, second)
+            assert shift.stops.over("often", shift.store.pinned(["often"])["often"].config)
 
     asyncio.run(main())

@@ -35,13 +35,16 @@ class Stops:
         self._known: tuple[Suspension, ...] = ()
         self._told: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
+        self._reading = asyncio.Lock()
 
     def on_changed(self, told: Callable[[], None]) -> None:
         """Call `told` whenever one began or ended."""
         self._told.append(told)
 
     async def load(self) -> None:
-        self._known, head = await asyncio.to_thread(self._read)
+        """One look after the other: the last one to end is to be the last one that began."""
+        async with self._reading:
+            self._known, head = await asyncio.to_thread(self._read)
         self._observer.audit_head(head)
         self._changed()
 
