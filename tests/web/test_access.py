@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -232,6 +235,29 @@ class TestProblems:
         assert answer.json()["reason"] == "InternalError"
         assert "internal detail" not in answer.text
         assert answer.headers["content-security-policy"]
+
+    def test_a_request_that_the_server_gives_up_at_its_end_is_told_so(
+        self, client: Client, daemon: Daemon, operator: dict[str, str]
+    ) -> None:
+        async def given_up() -> httpx.Response:
+            begun = asyncio.Event()
+
+            async def wait_for_ever() -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            daemon.before_trigger = wait_for_ever
+            async with client.open() as http:
+                path = "/api/v1/jobs/nightly/trigger"
+                asked = asyncio.create_task(http.post(path, json={}, headers=operator))
+                await begun.wait()
+                asked.cancel()
+                return await asked
+
+        with capture_logs() as logged:
+            answer = asyncio.run(given_up())
+        assert (answer.status_code, answer.json()["reason"]) == (503, "Closing")
+        assert logged == []
 
     @pytest.mark.parametrize("length", ["65537", "-1", "many", "0x10", "\u00b2", "9" * 5000])
     def test_a_body_that_is_too_long_is_not_read(

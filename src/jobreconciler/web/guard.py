@@ -5,6 +5,7 @@ Plain ASGI, so that streamed answers stream. Never reads a body.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Final
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobreconciler.core import webhook
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.errors import JobReconcilerError, Transient
 from jobreconciler.observe.metrics import Metrics
 from jobreconciler.web.auth import Access, check_origin
 from jobreconciler.web.problems import Denied, of_error, unexpected
@@ -37,6 +38,13 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+_CLOSING: Final = Transient(
+    "The daemon ends, and this was not done by then.",
+    reason="Closing",
+    hint="Ask again once it runs; what had begun may have been done all the same.",
+)
 
 
 class Guard:
@@ -67,6 +75,11 @@ class Guard:
         try:
             self._admit(scope)
             await self.app(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            # The server gives up what is not done soon after it was told to end; it looks at no
+            # result. Half an answer breaks off, as the server sees and says by itself.
+            if status is None:
+                await of_error(_CLOSING)(scope, receive, send_guarded)
         except Exception as error:
             answer = _answer_to(scope, error)
             if status is not None:
