@@ -90,10 +90,12 @@ class Daemon:
         self._install_signals()
         web = asyncio.create_task(server.serve([listening]))
         try:
-            await self._start_up()
-            self._keep("web", partial(_load, application))
-            live = self.loops.reconciler.index.live
-            log.info("ready", listen=f"http://{self.settings.listen}", jobs=live)
+            await self._take_over()
+            if await self._looked():
+                await self._start_up()
+                self._keep("web", partial(_load, application))
+                live = self.loops.reconciler.index.live
+                log.info("ready", listen=f"http://{self.settings.listen}", jobs=live)
             await self.stopping.wait()
         finally:
             await self._shut_down(server, web)
@@ -129,12 +131,23 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
 
-    async def _start_up(self) -> None:
-        """Adopt what runs, reconcile (bounded when git is away), then take up the schedules."""
-        loops = self.loops
-        await loops.worker.resume()
-        self._keep("reconcile", loops.reconciling.run)
-        first = await loops.reconciling.first(FIRST_RECONCILE_SECONDS)
+    async def _take_over(self) -> None:
+        """Know every stop, and what an earlier daemon left, before anybody may add to that."""
+        await self.loops.stops.load()
+        await self.loops.worker.resume()
+        self.service.open()
+
+    async def _looked(self) -> bool:
+        """Reconcile, bounded when git is away. False: it was told to stop meanwhile."""
+        self._keep("reconcile", self.loops.reconciling.run)
+        looking = asyncio.create_task(self.loops.reconciling.first(FIRST_RECONCILE_SECONDS))
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not looking.done():
+            looking.cancel()
+            return False
+        first = looking.result()
         if first is None or first.error is not None:
             log.warning(
                 "starting_from_the_store",
@@ -142,7 +155,11 @@ class Daemon:
                 if first is None
                 else first.error and first.error.message,
             )
-        await loops.stops.load()
+        return True
+
+    async def _start_up(self) -> None:
+        """Take up the schedules, and start what waits."""
+        loops = self.loops
         await loops.worker.recheck()
         self._keep("stops", loops.stops.run)
         self._keep("work", loops.worker.run)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from jobreconciler.core.verdict import NOTHING_APPLIED
-from jobreconciler.errors import Invalid
+from jobreconciler.errors import Invalid, Transient
 from jobreconciler.loops.records import record_json
 from jobreconciler.loops.retention import as_json
 from jobreconciler.model.execution import Execution, Trigger
@@ -22,7 +22,10 @@ log = structlog.get_logger("jobreconciler")
 
 
 class DaemonService:
-    """Implements ports.Service over a daemon's loops."""
+    """Implements ports.Service over a daemon's loops.
+
+    Reading works from the first moment. Whatever releases, stops or suspends waits until `open`.
+    """
 
     def __init__(self, adapters: Adapters, loops: Loops) -> None:
         self.store = adapters.store
@@ -30,15 +33,35 @@ class DaemonService:
         self.clock = adapters.clock
         self._job_types = adapters.job_types
         self._loops = loops
+        self._open = False
+        self._decided = asyncio.Event()
         self._started = False
         self._closing = False
+
+    def open(self) -> None:
+        """Every stop is known, and what an earlier daemon left: from now on that is added to."""
+        self._open = True
+        self._decided.set()
 
     def started(self) -> None:
         """The schedules are loaded and every loop runs."""
         self._started = True
 
     def close(self) -> None:
+        """The HTTP side is about to end: whoever waits for what may never come is told so."""
         self._closing = True
+        self._decided.set()
+        self._loops.reconciling.close()
+
+    async def _until_open(self) -> None:
+        """Raises Transient (Closing) where this daemon ends before that."""
+        await self._decided.wait()
+        if not self._open:
+            raise Transient(
+                "the daemon ended before it had started, so nothing was done",
+                reason="Closing",
+                hint="ask again once it runs; its log says why it ended",
+            )
 
     def ready(self) -> tuple[bool, str]:
         if not self._started:
@@ -75,6 +98,7 @@ class DaemonService:
         key: str | None = None,
         override: bool = False,
     ) -> Execution:
+        await self._until_open()
         triggers = self._loops.triggers
         pinned = await triggers.startable(job_id)
         job_type = self._job_types.get(pinned.config["payload"]["jobType"])
@@ -91,14 +115,17 @@ class DaemonService:
         return await triggers.release_keyed(pinned, trigger, key, dry_run=dry_run)
 
     async def webhook(self, job_id: str, headers: Mapping[str, str], body: bytes) -> Received:
+        await self._until_open()
         return await self._loops.triggers.received(job_id, headers, body)
 
     async def retry(
         self, execution_id: str, *, actor: str, reason: str | None, key: str | None
     ) -> Execution:
+        await self._until_open()
         return await self._loops.triggers.retry(execution_id, actor=actor, reason=reason, key=key)
 
     async def cancel(self, execution_id: str, *, actor: str, reason: str | None) -> Execution:
+        await self._until_open()
         return await self._loops.triggers.cancel(execution_id, actor=actor, reason=reason)
 
     async def backfill(
@@ -111,6 +138,7 @@ class DaemonService:
         reason: str | None,
         limit: int | None,
     ) -> Backfilled:
+        await self._until_open()
         return await self._loops.triggers.backfill(
             job_id, first, last, actor=actor, reason=reason, limit=limit
         )
@@ -124,10 +152,12 @@ class DaemonService:
         reason: str | None,
         until: datetime | None,
     ) -> Suspension:
+        await self._until_open()
         stops = self._loops.stops
         return await stops.put(scope, target, actor=actor, reason=reason, until=until)
 
     async def lift(self, scope: SuspensionScope, target: str, *, actor: str) -> int:
+        await self._until_open()
         return await self._loops.stops.lift(scope, target, actor=actor)
 
     def confirm_clock(self, actor: str) -> bool:

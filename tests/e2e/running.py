@@ -109,6 +109,13 @@ class Running:
         except (OSError, AssertionError):
             return False
 
+    def answers(self) -> bool:
+        """Whether it listens, ready or not."""
+        try:
+            return self.get("/healthz") is not None
+        except OSError:
+            return False
+
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import time
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from loops.world import job_file
 
 from .running import Running, free_port, until
 
 EVERY_SECOND = "* * * * * *"
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 def script(job_id: str, text: str, *, cron: str | None = None, **limits: object) -> str:
@@ -164,6 +177,42 @@ def test_who_follows_an_output_is_let_go_without_an_error(daemon: Running) -> No
     assert [line for line in said if line["level"] in ("error", "critical")] == []
 
 
+def test_who_waits_for_a_pass_that_never_ends_is_told_when_the_daemon_does(
+    daemon: Running, silent: int
+) -> None:
+    daemon.repo.write({"jobs.d/a.yaml": job_file("a")})
+    revision = daemon.repo.commit("one")
+    assert daemon.cli("apply").returncode == 0
+    daemon.start("--repo", f"git://127.0.0.1:{silent}/repo.git", ready=False)
+    until((daemon.state / "token").exists, "the token")
+    until(daemon.answers, "the HTTP side")
+    requests = [
+        ("/api/v1/reconcile", {}),
+        ("/api/v1/prune-approvals", {"revision": revision}),
+    ]
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(daemon.post, path, body) for path, body in requests]
+        time.sleep(1.0)
+        assert daemon.stop() == 0
+        answers = [each.result() for each in asked]
+    assert [(status, body["reason"]) for status, body in answers] == [(503, "Closing")] * 2
+    assert "Traceback" not in daemon.said()
+
+
+def test_who_waits_for_a_sweep_is_told_when_the_daemon_ends_meanwhile(daemon: Running) -> None:
+    """Somebody else holds the store locked, so that nothing can be forgotten."""
+    daemon.repo.write({"jobs.d/a.yaml": job_file("a")}).commit("one")
+    daemon.start()
+    with ThreadPoolExecutor() as pool, closing(sqlite3.connect(daemon.state / "store.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        asked = pool.submit(daemon.post, "/api/v1/gc")
+        time.sleep(0.5)
+        assert daemon.stop() == 0
+        status, body = asked.result()
+    assert (status, body["reason"]) == (503, "Closing")
+    assert "Traceback" not in daemon.said()
+
+
 def test_drain_waits_for_what_runs(daemon: Running) -> None:
     daemon.repo.write({"jobs.d/long.yaml": script("long", f"sleep 1; touch {daemon.path}/mark")})
     daemon.repo.commit("jobs")
@@ -189,6 +238,21 @@ def test_reconcile_can_be_asked_for(daemon: Running) -> None:
     status, record = daemon.post("/api/v1/reconcile")
     assert (status, record["result"]) == (200, "unchanged")
     assert set(record) == {"result", "revision", "summary", "error"}
+
+
+def test_a_suspended_job_stays_so_while_the_daemon_waits_for_its_repository(
+    daemon: Running, silent: int
+) -> None:
+    daemon.repo.write({"jobs.d/a.yaml": job_file("a")}).commit("one")
+    daemon.start()
+    assert daemon.post("/api/v1/jobs/a/suspend", {"reason": "night"})[0] == 201
+    assert daemon.stop() == 0
+    daemon.start("--repo", f"git://127.0.0.1:{silent}/repo.git", ready=False)
+    until(daemon.answers, "the HTTP side")
+    assert daemon.get("/api/v1/jobs/a")["suspension"]["reason"] == "night"
+    status, problem = daemon.post("/api/v1/jobs/a/trigger")
+    assert (status, problem["reason"]) == (409, "Suspended")
+    assert daemon.executions("a") == []
 
 
 def test_a_daemon_starts_without_its_repository_and_waits(daemon: Running) -> None:

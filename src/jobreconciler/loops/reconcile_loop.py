@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from jobreconciler.core.verdict import retry_delay
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.errors import JobReconcilerError, Transient
 from jobreconciler.loops.reconcile import PassResult, Reconciler
 
 log = structlog.get_logger("jobreconciler.reconcile")
@@ -38,6 +38,8 @@ class ReconcileLoop:
         self._wake = asyncio.Event()
         self._reason = "start"
         self._waiters: list[asyncio.Future[PassResult]] = []
+        self._served: list[asyncio.Future[PassResult]] = []
+        self._closed = False
         self._untold: frozenset[str] = frozenset()
         self._failures = 0
         self._last_error: JobReconcilerError | None = None
@@ -48,7 +50,12 @@ class ReconcileLoop:
         self._wake.set()
 
     async def now(self, reason: str) -> PassResult:
-        """A pass that begins after this call, and its result; also when nothing moved."""
+        """A pass that begins after this call, and its result; also when nothing moved.
+
+        Raises Transient (Closing) where the daemon ends before that pass does.
+        """
+        if self._closed:
+            raise _closing()
         waiter: asyncio.Future[PassResult] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self.wake(reason)
@@ -57,8 +64,16 @@ class ReconcileLoop:
     async def first(self, within: float) -> PassResult | None:
         """The start-up pass. None: the source takes longer than `within` seconds; it goes on."""
         waiter = asyncio.ensure_future(self.now("start"))
-        done, _ = await asyncio.wait({waiter}, timeout=within)
+        try:
+            done, _ = await asyncio.wait({waiter}, timeout=within)
+        finally:
+            waiter.cancel()  # does nothing to one that is done
         return waiter.result() if done else None
+
+    def close(self) -> None:
+        """The daemon ends: nobody waits any longer for a pass that may never end, or begin."""
+        self._closed = True
+        self._fail([*self._served, *self._waiters], _closing())
 
     async def run(self) -> None:
         """Pass after pass, for ever."""
@@ -67,23 +82,26 @@ class ReconcileLoop:
                 await self._tell(self._untold)
             await self._sleep()
             self._wake.clear()
-            waiters, self._waiters = self._waiters, []
+            self._served, self._waiters = self._waiters, []
             try:
                 result = await asyncio.to_thread(
-                    self._reconciler.reconcile, self._reason, force=bool(waiters)
+                    self._reconciler.reconcile, self._reason, force=bool(self._served)
                 )
                 self._failures = self._failures + 1 if result.error is not None else 0
                 if result.changed:
                     await self._tell(result.changed)
-            except BaseException as error:
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_exception(error)
+            except Exception as error:
+                self._fail(self._served, error)
                 raise
-            for waiter in waiters:
+            for waiter in self._served:
                 if not waiter.done():
                     waiter.set_result(result)
             self._last_error = result.error
+
+    def _fail(self, waiters: list[asyncio.Future[PassResult]], error: Exception) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     async def _tell(self, changed: frozenset[str]) -> None:
         told = self._untold = self._untold | changed
@@ -111,3 +129,11 @@ class ReconcileLoop:
             if healed:
                 await self._tell(healed)
             await asyncio.sleep(HEAL_SECONDS)
+
+
+def _closing() -> Transient:
+    return Transient(
+        "the daemon is ending, and nobody waits for that pass any longer",
+        reason="Closing",
+        hint="the next start looks at the repository by itself",
+    )

@@ -34,7 +34,11 @@ class Backfilled:
 
 
 class Service(Protocol):
-    """The running daemon as the HTTP layer sees it."""
+    """The running daemon as the HTTP layer sees it.
+
+    Reading works from the first moment; what releases, stops or suspends waits until every stop is
+    known, and what an earlier daemon left. Raises Transient (Closing) where it ends before that.
+    """
 
     @property
     def store(self) -> Store: ...
@@ -110,7 +114,7 @@ class Service(Protocol):
         """The wall clock is right, whatever the monotonic one says. False: nobody doubted it."""
 
     async def reconcile_now(self, actor: str) -> dict[str, Any]:
-        """Wake the loop, wait for that pass; its record as JSON."""
+        """Wake the loop, wait for that pass; its record as JSON. Raises Transient (Closing)."""
 
     async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
         """Sweep old history now, beside what is scheduled; how much went (or would), as JSON."""
