@@ -186,6 +186,7 @@ def test_who_waits_for_a_pass_that_never_ends_is_told_when_the_daemon_does(
     daemon.start("--repo", f"git://127.0.0.1:{silent}/repo.git", ready=False)
     until((daemon.state / "token").exists, "the token")
     until(daemon.answers, "the HTTP side")
+    assert daemon.generation("a") == 1, "reading waits for nothing"
     requests = [
         ("/api/v1/reconcile", {}),
         ("/api/v1/prune-approvals", {"revision": revision}),
@@ -206,7 +207,7 @@ def test_who_waits_for_a_sweep_is_told_when_the_daemon_ends_meanwhile(daemon: Ru
     with ThreadPoolExecutor() as pool, closing(sqlite3.connect(daemon.state / "store.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         asked = pool.submit(daemon.post, "/api/v1/gc")
-        time.sleep(0.5)
+        time.sleep(1.0)
         assert daemon.stop() == 0
         status, body = asked.result()
     assert (status, body["reason"]) == (503, "Closing")

@@ -82,3 +82,22 @@ def test_what_could_not_be_made_is_tried_again() -> None:
         assert await asked(late, "/") == (200, {"from": "the real one"})
 
     asyncio.run(main())
+
+
+def test_who_waits_for_the_application_when_the_server_ends_is_told_so() -> None:
+    go_on = threading.Event()
+
+    def make() -> Application:
+        go_on.wait(10)
+        return real
+
+    async def main() -> tuple[int, Any]:
+        late = LateApplication(make, lambda: (True, "ready"))
+        waiting = asyncio.create_task(asked(late, "/api/v1/jobs"))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        go_on.set()
+        return await waiting
+
+    status, problem = asyncio.run(main())
+    assert (status, problem["status"], problem["reason"]) == (503, 503, "Closing")

@@ -15,6 +15,16 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 """ASGI's: it is given a scope, receives and sends."""
 
 
+_CLOSING = {
+    "type": "about:blank",
+    "title": "Service Unavailable",
+    "status": 503,
+    "detail": "The daemon ends, and had not come to this request.",
+    "reason": "Closing",
+    "hint": "Ask again once it runs.",
+}
+
+
 class LateApplication:
     """An ASGI application. `make` makes the real one, in a thread; `ready` is ports.Service's."""
 
@@ -40,14 +50,20 @@ class LateApplication:
                 ready, message = self._ready()
                 await _answer(send, 200 if ready else 503, {"ready": ready, "message": message})
                 return
-        application = self._made or await self.load()
+        try:
+            application = self._made or await self.load()
+        except asyncio.CancelledError:  # the server ends, and gives up who still waits
+            await _answer(send, 503, _CLOSING, b"application/problem+json")
+            return
         await application(scope, receive, send)
 
 
-async def _answer(send: Any, status: int, content: Mapping[str, Any]) -> None:
+async def _answer(
+    send: Any, status: int, content: Mapping[str, Any], media_type: bytes = b"application/json"
+) -> None:
     body = json.dumps(content).encode()
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
