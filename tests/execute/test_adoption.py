@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, left_by, next_end, shell, within
+from execute.arena import Arena, eventually, eventually_now, left_by, next_end, shell, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.ports import LeftRunning
 
@@ -225,8 +225,71 @@ def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
 def test_what_was_claimed_and_never_begun_is_left_alone(arena: Arena) -> None:
     async def adopt() -> int:
         async with arena.executor() as executor:
+            await executor.adopt([])  # as a first daemon does
+        async with arena.executor() as executor:
             adopted = await executor.adopt([LeftRunning("claimed", 1)])
             assert (adopted.running, adopted.not_begun) == ([], {"claimed"})
             return executor.running()
 
     assert within(adopt()) == 0
+
+
+def test_nobody_can_tell_what_was_begun_where_the_spool_was_removed(arena: Arena) -> None:
+    async def adopt() -> str:
+        async with arena.executor() as executor:
+            adopted = await executor.adopt([LeftRunning("claimed", 1)])
+            assert (adopted.running, adopted.not_begun) == ([], set())
+            finished = await anext(executor.finished())
+            assert finished.begun
+        assert [what for what, _ in arena.errors] == ["looking whether execution claimed was begun"]
+        arena.errors.clear()
+        return finished.outcome.status
+
+    assert within(adopt()) == "lost"
+
+
+@pytest.mark.parametrize("dies", ["its supervisor", "the server"])
+def test_a_launch_that_was_handed_out_and_not_begun_may_be_made_again(
+    arena: Arena, dies: str
+) -> None:
+    async def again() -> None:
+        async with arena.executor() as executor:
+            await arena.outcome(executor, shell("true"))
+            [supervisor] = arena.supervisors()
+            os.kill(supervisor, signal.SIGSTOP)
+            launch = arena.launch(shell("echo once"))
+            started = await executor.start(launch)
+            assert started.pid == supervisor
+            server = executor.server_pid
+            assert server is not None
+            os.kill(supervisor if dies == "its supervisor" else server, signal.SIGKILL)
+            finished = await anext(executor.finished())
+            assert (finished.execution_id, finished.begun) == (launch.execution_id, False)
+            assert finished.outcome.error == "no supervisor took it up"
+            await executor.start(launch)
+            assert (await next_end(executor)).status == "succeeded"
+            if dies == "the server":
+                os.kill(supervisor, signal.SIGCONT)
+
+    within(again())
+    eventually_now(lambda: not arena.supervisors())
+    assert arena.output(2) == "once\n"
+
+
+def test_who_has_a_launch_that_was_withdrawn_cannot_begin_it(arena: Arena) -> None:
+    async def hold() -> None:
+        async with arena.executor() as executor:
+            await arena.outcome(executor, shell("true"))
+            [supervisor] = arena.supervisors()
+            os.kill(supervisor, signal.SIGSTOP)
+            launch = arena.launch(shell("echo never"))
+            await executor.start(launch)
+            left = [LeftRunning(launch.execution_id, 1)]
+            async with arena.executor() as other:
+                assert (await other.adopt(left)).not_begun == {launch.execution_id}
+                os.kill(supervisor, signal.SIGCONT)
+                finished = await anext(executor.finished())
+                assert not finished.begun
+                assert not (arena.directory(2) / "output").exists()
+
+    within(hold())

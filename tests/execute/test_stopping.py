@@ -220,6 +220,7 @@ def test_the_server_may_die_without_a_run_noticing(arena: Arena, tmp_path: Path)
         async with arena.executor() as executor:
             script = f"until [ -e {gate} ]; do sleep 0.01; done; exit 5"
             await executor.start(arena.launch(shell(script)))
+            await eventually(arena.supervisors)
             first = executor.server_pid
             assert first is not None
             os.kill(first, signal.SIGKILL)

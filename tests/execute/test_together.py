@@ -20,6 +20,12 @@ from jobreconciler.model.execution import Launch, Outcome
 from jobreconciler.ports import LeftRunning, Started
 
 Ends = dict[str, Outcome]
+SILENT = (
+    b'{"status":"succeeded","exitCode":0,"signal":null,"error":null,'
+    b'"startedAt":"2026-01-01T00:00:00+00:00","finishedAt":"2026-01-01T00:00:01+00:00",'
+    b'"result":null,"progress":null,"metrics":{},"malformedReports":0,"outputBytes":0,'
+    b'"outputDropped":0}'
+)
 
 
 def job(arena: Arena, function: str = "say_nothing", **kwargs: Any) -> Launch:
@@ -193,25 +199,112 @@ def test_those_that_a_killed_supervisor_had_not_begun_run_once_elsewhere(
     together(arena, body)
 
 
-def test_without_a_server_the_rest_is_run_all_the_same(arena: Arena, tmp_path: Path) -> None:
+async def handed_out(executor: LocalExecutor, launches: list[Launch], arena: Arena) -> None:
+    """All at once, and the first of them has begun; the server's answers may not be read yet."""
+    server = executor.warm_server_pid
+    assert server is not None
+    os.kill(server, signal.SIGSTOP)
+    starting = asyncio.gather(*map(executor.start, launches), return_exceptions=True)
+    await asyncio.sleep(0)
+    os.kill(server, signal.SIGCONT)
+    await eventually(lambda: holder(arena, launches[0]))
+    assert not any(isinstance(one, BaseException) for one in await starting)
+
+
+def test_what_waits_when_the_server_is_killed_is_not_begun_and_may_start_elsewhere(
+    arena: Arena, tmp_path: Path
+) -> None:
+    """Not behind the one that goes on: not one of them ends only when that does."""
+
     async def body(executor: LocalExecutor) -> None:
-        gate = tmp_path / "gate"
+        gate, notes = tmp_path / "gate", tmp_path / "notes"
         long = job(arena, "wait_for", path=str(gate))
-        others = [job(arena) for _ in range(7)]
+        others = [job(arena, "note", path=str(notes)) for _ in range(7)]
+        await handed_out(executor, [long, *others], arena)
         server = executor.warm_server_pid
         assert server is not None
-        os.kill(server, signal.SIGSTOP)  # so that it takes all of them at once
-        starting = asyncio.gather(*map(executor.start, [long, *others]), return_exceptions=True)
+        os.kill(server, signal.SIGKILL)
+        waiting = {launch.execution_id: launch for launch in others}
+        async for finished in executor.finished():
+            if finished.begun:
+                assert finished.outcome.status == "succeeded"
+                del waiting[finished.execution_id]
+            else:
+                await executor.start(waiting[finished.execution_id])
+            if not waiting:
+                break
+        gate.touch()
+        assert (await ends_of(executor, [long]))[long.execution_id].status == "succeeded"
+        await eventually(lambda: len(arena.supervisors()) <= 7)
+        assert Counter(notes.read_text().split()) == {one.execution_id: 1 for one in others}
+
+    together(arena, body)
+
+
+def test_what_waits_when_the_daemon_is_gone_is_the_next_ones_alone(
+    arena: Arena, tmp_path: Path
+) -> None:
+    """Whatever it does with it: the supervisor of the one that goes on begins nothing more."""
+    gate, notes = tmp_path / "gate", tmp_path / "notes"
+
+    async def body(executor: LocalExecutor) -> list[Launch]:
+        long = job(arena, "wait_for", path=str(gate))
+        launches = [long, *[job(arena, "note", path=str(notes)) for _ in range(3)]]
+        server = executor.warm_server_pid
+        assert server is not None
+        os.kill(server, signal.SIGSTOP)
+        starting = asyncio.gather(*map(executor.start, launches), return_exceptions=True)
         await asyncio.sleep(0)
         os.kill(server, signal.SIGCONT)
         await eventually(lambda: holder(arena, long))
         os.kill(server, signal.SIGKILL)
-        gate.touch()
-        await starting
-        ends = await ends_of(executor, [long, *others])
-        assert {end.status for end in ends.values()} == {"succeeded"}
+        starting.cancel()
+        return launches
 
-    together(arena, body)
+    async def adopt(launches: list[Launch]) -> None:
+        async with arena.executor() as executor:
+            long, *others = launches
+            adopted = await executor.adopt([LeftRunning(one.execution_id, 1) for one in launches])
+            assert adopted.running == [long.execution_id]
+            assert adopted.not_begun == {one.execution_id for one in others}
+            gate.touch()
+            assert (await ends_of(executor, [long]))[long.execution_id].status == "succeeded"
+            await eventually(lambda: not arena.supervisors())
+            assert not notes.exists()
+            await start_all(executor, others)
+            ends = await ends_of(executor, others)
+            assert {end.status for end in ends.values()} == {"succeeded"}
+
+    within(adopt(together(arena, body)))
+
+
+def test_the_end_of_one_is_told_though_its_supervisor_goes_on_with_the_next(arena: Arena) -> None:
+    """The next was claimed in the moment in which the server was found to be gone."""
+
+    async def adopt() -> None:
+        first, second = "first", "second"
+        mine = processes.boot_id(), *processes.own_identity()
+        runs = {one: str(arena.state_dir / "runs" / one / "1") for one in (first, second)}
+        for run in runs.values():
+            assert spool.claim(run, *mine)
+        async with arena.executor() as executor:
+            left = [LeftRunning(one, 1) for one in (first, second)]
+            examine = executor._examine
+
+            def as_it_ends(one: LeftRunning) -> Any:
+                found = examine(one)
+                if one.execution_id == first:
+                    spool.write_silent(runs[first], *mine[1:], SILENT)
+                return found
+
+            executor._examine = as_it_ends  # type: ignore[method-assign]
+            await executor.adopt(left)
+            finished = await anext(executor.finished())
+            assert (finished.execution_id, finished.outcome.status) == (first, "succeeded")
+
+    within(adopt())
+    for claim in (arena.state_dir / "runs").glob("*@1"):
+        claim.unlink()  # it is this process's own
 
 
 def test_one_that_waits_is_stopped_before_it_does_anything(arena: Arena, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
     def _refused(self, number: int, error: str) -> None:
         run = self._going_on.pop(number)
         if number not in self._pending:  # the process that had it is gone, and there is no other
-            self._on_end(run, {})
+            self._on_end(run, {"error": f"no process could be started: {error}"})
             return
         answers, index = self._pending.pop(number)
         answers.give(

@@ -105,9 +105,9 @@ class Lane:
         return goes_on
 
     def _give_back(self) -> None:
-        """Nothing is to wait behind a long run; without a server nobody else would run it."""
+        """Nothing is to wait behind a long run. Without a server nobody takes it: a daemon finds
+        that it was not begun, and decides anew whether it may start."""
         for number, _ in self._waiting:
             self._answers.give_back(number)
         self._answers.send()
-        if not self._answers.unheard:
-            self._waiting.clear()
+        self._waiting.clear()

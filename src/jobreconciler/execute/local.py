@@ -73,6 +73,8 @@ class LocalExecutor:
         self._boot = processes.boot_id()
         self._runs: dict[str, Run] = {}
         self._watched = Watch(self._has_ended)
+        self._last_of: dict[tuple[int, int], Run] = {}
+        self._withdrawn: set[str] = set()
         self._ended: deque[Run] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -183,6 +185,9 @@ class LocalExecutor:
 
     def _run_of(self, launch: Launch) -> Run:
         directory = self._directory(launch.execution_id, launch.attempt)
+        if directory in self._withdrawn:
+            spool.permit(directory)
+            self._withdrawn.discard(directory)
         return Run(launch.execution_id, launch.attempt, directory)
 
     async def _in_repository(self, launch: Launch) -> str | None:
@@ -249,6 +254,7 @@ class LocalExecutor:
     async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
         left = [one for one in left if one.execution_id not in self._runs]
         found = await asyncio.to_thread(lambda: [*map(self._examine, left)])
+        await asyncio.to_thread(spool.make_folder, str(self._state_dir))
         for run in found:
             if run is not None:
                 self._watch_opened(run)
@@ -324,19 +330,19 @@ class LocalExecutor:
 
     def _examine(self, left: LeftRunning) -> Run | None:
         """Which process has it, by its claim or else by the store, and a descriptor of that where
-        it still has. None where nobody ever took it up: an older server may have a launch of it
-        still to read, and `start` takes it over then. Blocks."""
+        it still has. None where nobody took it up, nor will: an older server or supervisor may have
+        a launch of it. Blocks."""
         directory = self._directory(left.execution_id, left.attempt)
         run = Run(left.execution_id, left.attempt, directory)
-        claim = spool.claimed(run.directory)
         ended = spool.has_result(run.directory)
+        if not ended and left.pid is None and self._is_withdrawn(run):
+            return None
+        claim = spool.claimed(run.directory)
         if claim is not None:
             run.boot, run.pid, run.pid_started = claim
         elif left.pid is not None:
             run.boot, run.pid = left.boot_id or "", left.pid
             run.pid_started = left.pid_started or 0
-        elif not ended:
-            return None
         if not ended:
             self._open(run)
         return run
@@ -354,21 +360,47 @@ class LocalExecutor:
             os.close(run.pidfd)
             run.pidfd = -1
 
+    def _is_withdrawn(self, run: Run) -> bool:
+        """Whether nobody has begun it, and nobody can any more."""
+        if run.doubted or spool.claimed(run.directory) is not None:
+            return False
+        try:
+            withdrawn = spool.withdraw(run.directory)
+        except OSError as error:
+            run.doubted = True
+            self._on_error(f"looking whether execution {run.execution_id} was begun", error)
+            return False
+        if withdrawn:
+            self._withdrawn.add(run.directory)
+        return withdrawn
+
     def _watch(self, run: Run) -> None:
         """From here on the run's end, which may be past, comes out of `finished`."""
-        if not spool.has_result(run.directory):
-            self._open(run)
+        holder = spool.claimed(run.directory)
+        if holder is not None:  # else nobody began it: it is settled at once
+            run.boot, run.pid, run.pid_started = holder
+            if not spool.has_result(run.directory):
+                self._open(run)
         self._watch_opened(run)
 
     def _watch_opened(self, run: Run) -> None:
         self._add(run)
-        if run.pidfd >= 0:
-            self._watched.add(run.pidfd, run)
-        else:
+        if run.pidfd < 0:
             self._has_ended(run)
+            return
+        self._watched.add(run.pidfd, run)
+        holder = run.pid, run.pid_started
+        before = self._last_of.get(holder)
+        self._last_of[holder] = run
+        # A supervisor goes on to its next run only when the one before is over.
+        if before is not None and spool.has_result(before.directory):
+            self._has_ended(before)
 
     def _unwatch(self, run: Run) -> None:
         if run.pidfd >= 0:
+            holder = run.pid, run.pid_started
+            if self._last_of.get(holder) is run:
+                del self._last_of[holder]
             self._watched.forget(run.pidfd)
             os.close(run.pidfd)
             run.pidfd = -1
@@ -400,27 +432,34 @@ class LocalExecutor:
         if result is not None and "finishedAt" in result:
             self._report(run, outcome(result))
             return
+        said = result.get("error") if result is not None else None
+        if self._is_withdrawn(run):
+            self._spawn(self._lose(run, str(said or "no supervisor took it up"), begun=False))
+            return
         holder = spool.claimed(run.directory)
         if holder is not None and holder != (run.boot, run.pid, run.pid_started):
-            run.boot, run.pid, run.pid_started = holder
             self._watch(run)
             return
-        why = "its supervisor is gone" if run.boot == self._boot else "the machine was restarted"
-        said = result.get("error") if result is not None else None
+        why = "its supervisor is gone"
+        if run.boot not in ("", self._boot):
+            why = "the machine was restarted"
         self._spawn(self._lose(run, str(said or why)))
 
-    async def _lose(self, run: Run, why: str) -> None:
-        """The run has no supervisor any more: nothing of it may go on, and its end is unknown."""
+    async def _lose(self, run: Run, why: str, *, begun: bool = True) -> None:
+        """The run has no supervisor any more: nothing of it may go on, and its end is unknown;
+        or nobody has begun it, unless something of it is there after all."""
         try:
-            if run.boot == self._boot:
-                await asyncio.to_thread(clear_away, run)
+            if run.boot in ("", self._boot):
+                begun = await asyncio.to_thread(clear_away, run) or begun
         except Exception as error:
             self._on_error(f"clearing away execution {run.execution_id}", error)
-        self._report(run, Outcome(status="lost", finished_at=self._clock.now(), error=why))
+            begun = True
+        outcome = Outcome(status="lost", finished_at=self._clock.now(), error=why)
+        self._report(run, outcome, begun=begun)
 
-    def _report(self, run: Run, outcome: Outcome) -> None:
+    def _report(self, run: Run, outcome: Outcome, *, begun: bool = True) -> None:
         boundaries.passing(boundaries.OUTCOME_READ)
-        self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome))
+        self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome, begun))
         self._remove(run)
 
     def _spawn(self, work: Any) -> None:

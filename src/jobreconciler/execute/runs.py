@@ -16,7 +16,8 @@ class Run:
     """One attempt and the process that has it.
 
     The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`: a
-    stop was asked for before it was known who has it.
+    stop was asked for before it was known who has it. `doubted`: nobody can tell whether it was
+    begun.
     """
 
     execution_id: str
@@ -27,19 +28,21 @@ class Run:
     pid_started: int = 0
     pidfd: int = -1
     to_stop: bool = False
+    doubted: bool = False
     result: Mapping[str, Any] | None = None
 
 
-def clear_away(run: Run) -> None:
-    """Kills what is left of a run and joins what it printed."""
-    processes.kill_run(run.execution_id, spool.job_of(run.directory))
+def clear_away(run: Run) -> bool:
+    """Kills what is left of a run and joins what it printed. Whether there was anything of it."""
+    killed = processes.kill_run(run.execution_id, spool.job_of(run.directory))
     try:
         left = capture.pieces(run.directory)
         if left:
             capture.compact(run.directory, left[0][0] * 2)
             capture.sweep(run.directory)
     except FileNotFoundError:
-        return
+        left = []
+    return bool(killed or left)
 
 
 def outcome(result: Mapping[str, Any]) -> Outcome:

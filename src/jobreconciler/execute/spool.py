@@ -2,7 +2,8 @@
 
     runs/<execution id>@<attempt>        symbolic link, its text is "<boot id in base64>:<pid>:
                                          <start time>": who has the run; then, where a worker waited
-                                         for it, ":<pid>:<start time>" of that
+                                         for it, ":<pid>:<start time>" of that; or "-", a daemon's
+                                         word that nobody may begin what nobody has begun
     runs/.ended@<pid>.<start time>       of one supervisor's runs those that succeeded without a
                                          word: "<execution id>@<attempt> <result>" a line
     runs/<execution id>/<attempt>/       where there is more to keep
@@ -38,6 +39,7 @@ OUTPUT = "output"
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT = 22
+_WITHDRAWN = "-"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -76,10 +78,34 @@ def claim(run: str, boot: str, pid: int, started: int, job: tuple[int, int] | No
 def claimed(run: str) -> tuple[str, int, int] | None:
     """Who has the run: boot id, pid, start time. None where nobody took it yet."""
     text = _link(_beside(run))
-    if text is None:
+    if text is None or text == _WITHDRAWN:
         return None
     boot, pid, started, *_ = text.split(":")
     return _long(boot), int(pid), int(started)
+
+
+def withdraw(run: str) -> bool:
+    """Sees to it that nobody begins a run that nobody has begun, whoever still holds a launch of
+    it. False where somebody has begun it. Raises OSError where neither is certain: also where the
+    folder of the claims is gone, and that of this run with it."""
+    path = _beside(run)
+    try:
+        os.symlink(_WITHDRAWN, path)
+    except FileExistsError:
+        return _link(path) == _WITHDRAWN
+    return True
+
+
+def permit(run: str) -> None:
+    """Takes back that nobody may begin it. For the one daemon that may withdraw."""
+    path = _beside(run)
+    if _link(path) == _WITHDRAWN:
+        os.unlink(path)
+
+
+def make_folder(state_dir: str) -> None:
+    """Where the claims are to be."""
+    os.makedirs(f"{state_dir}/runs", 0o700, exist_ok=True)
 
 
 def name_job(run: str, pid: int, started: int) -> None:
@@ -93,7 +119,7 @@ def name_job(run: str, pid: int, started: int) -> None:
 def job_of(run: str) -> tuple[int, int] | None:
     """The job's own process: pid and start time."""
     text = _link(f"{run}/job") or _link(_beside(run))
-    named = [] if text is None else text.split(":")[-2:] if text.count(":") != 2 else []
+    named = [] if text is None or text.count(":") in (0, 2) else text.split(":")[-2:]
     return (int(named[0]), int(named[1])) if named else None
 
 

@@ -28,10 +28,12 @@ from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
 from jobreconciler.model.suspension import Suspension
-from jobreconciler.ports import Clock, Executor, Observer, Store
+from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
+MOST_TAKEN_BACK = 3
+"""Launches of one execution that nobody began, after which the next one counts as an attempt."""
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
 
@@ -199,21 +201,10 @@ class Worker:
     async def _launch_at(self, moment: float, held: Held) -> None:
         """Launch what was claimed ahead. If it was stopped since, it waits as others that are."""
         await asyncio.sleep(moment - asyncio.get_running_loop().time())
-        while self._stopped(held):
-            try:
-                await self._give_back([held])
-            except JobReconcilerError as error:
-                log.error(
-                    "claim_waits_for_store",
-                    job=held.job_id,
-                    execution=held.execution.id,
-                    error=str(error),
-                )
-                self._observer.loop_error("work")
-                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
-            else:
-                return
-        await self._attempts.launch_all([held])
+        if self._stopped(held):
+            await self._back_in_line([held])
+        else:
+            await self._attempts.launch_all([held])
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -466,6 +457,21 @@ class Worker:
                 held.started_at = None
             self._enqueue(held, counted=held.attempts > 0)
 
+    async def _back_in_line(self, claimed: Sequence[Held]) -> None:
+        """As `_give_back`, as soon as the store takes it."""
+        while True:
+            try:
+                return await self._give_back(claimed)
+            except JobReconcilerError as error:
+                log.error(
+                    "claim_waits_for_store",
+                    executions=[held.execution.id for held in claimed],
+                    reason=error.reason,
+                    error=error.message,
+                )
+                self._observer.loop_error("work")
+            await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+
     def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]]]:
         """In a thread: what is unfinished, and its configs by digest."""
         unfinished = self._store.unfinished()
@@ -516,7 +522,30 @@ class Worker:
         async for finished in self._executor.finished():
             ends = [finished, *self._executor.more_finished()]
             self._attempts.leave(ends)
+            if not all(one.begun for one in ends):
+                ends = self._take_back(ends)
             self._ends.add(ends, running=self._flight.at_work > 0)
+
+    def _take_back(self, ends: Sequence[Finished]) -> list[Finished]:
+        """What nobody began may start again, if it still may at all. Returns what has ended."""
+        ended, again = [], []
+        for one in ends:
+            held = self._flight.running.get(one.execution_id)
+            if one.begun or held is None or held.taken_back >= MOST_TAKEN_BACK:
+                ended.append(one)
+                continue
+            held.taken_back += 1
+            again.append(held)
+            log.warning(
+                "not_begun",
+                job=held.job_id,
+                execution=one.execution_id,
+                attempt=one.attempt,
+                error=one.outcome.error,
+            )
+        if again:
+            self._spawn(self._back_in_line(again))
+        return ended
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -27,11 +27,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One attempt that has ended."""
+    """One attempt that has ended. `begun`: False where it is certain that nobody began it, nor can
+    any more: `start` may be called for it again; its outcome says why."""
 
     execution_id: str
     attempt: int
     outcome: Outcome
+    begun: bool = True
 
 
 class LeftRunning(NamedTuple):
@@ -46,8 +48,8 @@ class LeftRunning(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """Ids of executions that are still running, and of those whose attempt nobody ever took up:
-    `start` may be called for it."""
+    """Ids of executions that are still running, and of those whose attempt nobody ever took up, nor
+    can any more: `start` may be called for it."""
 
     running: list[str]
     not_begun: set[str]
