@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from jobreconciler.loops.work import DueSlot
-from jobreconciler.model.execution import Execution
-from jobreconciler.ports import Ending
+from jobreconciler.model.execution import Execution, Launch, Trigger
+from jobreconciler.ports import Ending, Started
 
 from .shift import MovableClock, Processes, Shift, working
+from .test_given_up import change_job
 
 NEARLY = timedelta(milliseconds=8)
 
@@ -106,6 +107,62 @@ def test_what_is_stopped_after_it_was_claimed_is_not_launched(tmp_path: Path) ->
             await shift.stops.lift("job", "hourly", actor="ada")
             [one] = shift.history("hourly")
             await shift.eventually(lambda: processes.begun == [(one.id, 1)])
+
+    asyncio.run(main())
+
+
+MEANWHILE = ["replaced", "cancelled", "disabled", "deleted", "the daemon stops"]
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_nobody_wants_any_more_is_not_launched(tmp_path: Path, what: str) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            shift.declare("often", "* * * * *", limits={"overlap": "replace"})
+            pinned = shift.store.pinned(["often"])["often"]
+            slot = clock.now() + timedelta(seconds=0.5)
+            assert await shift.worker.release_ahead([DueSlot(pinned, slot, slot)]) == [True]
+            [claimed] = shift.history("often")
+            if what == "replaced":
+                newer = await shift.worker.release(pinned, Trigger("webhook", delivery_id="1"))
+                assert newer is not None
+                await shift.eventually(lambda: newer.id in processes.running)
+            elif what == "cancelled":
+                assert await shift.worker.cancel(claimed.id, "no longer wanted")
+            elif what == "the daemon stops":
+                shift.worker.admitting = False
+            else:
+                change_job(shift, what)
+                await shift.worker.recheck(["often"])
+            await shift.worker.quiet(10)
+            status = "queued" if what == "the daemon stops" else "cancelled"
+            assert shift.store.execution(claimed.id).status == status
+            assert (claimed.id, 1) not in processes.begun
+
+    asyncio.run(main())
+
+
+def test_what_is_cancelled_while_its_process_is_started_is_stopped_then(tmp_path: Path) -> None:
+    clock = MovableClock()
+
+    class Slow(Processes):
+        async def start(self, launch: Launch) -> Started:
+            assert await shifts[0].worker.cancel(launch.execution_id, "no longer wanted")
+            return await super().start(launch)
+
+    shifts: list[Shift] = []
+
+    async def main() -> None:
+        async with working(tmp_path, clock, Slow(clock, at_once=False)) as shift:
+            shifts.append(shift)
+            shift.declare("often", "* * * * *")
+            pinned = shift.store.pinned(["often"])["often"]
+            await shift.worker.release(pinned, Trigger("manual", actor="ada"))
+            await shift.eventually(lambda: shift.history("often")[0].status == "cancelled")
+            assert shift.history("often")[0].error == "no longer wanted"
 
     asyncio.run(main())
 

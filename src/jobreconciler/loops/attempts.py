@@ -8,7 +8,7 @@ written in one transaction; where that fails each is written by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,9 +33,12 @@ CLAIM_AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Whom to tell. `again`: an attempt may be made; `room`: something else may start; `ended`:
-    something of this job has ended; `notices`: there is something to send."""
+    """Whom to ask and to tell. `may`: whether one that was claimed may still start; `back`: these
+    may not; `again`: an attempt may be made; `room`: something else may start; `ended`: something
+    of this job has ended; `notices`: there is something to send."""
 
+    may: Callable[[Held], bool]
+    back: Callable[[Sequence[Held]], Coroutine[Any, Any, None]]
     again: Callable[[Held], None]
     room: Callable[[], None]
     ended: Callable[[str], None]
@@ -125,17 +128,34 @@ class Attempts:
         return done
 
     async def launch_all(self, begun: Sequence[Held]) -> None:
-        """Start the processes of attempts that were claimed in the store."""
-        launches = [_launch(held) for held in begun]
+        """Start the processes of attempts that were claimed in the store, unless something keeps
+        them from starting since."""
+        wanted: list[Held] = []
+        kept: list[Held] = []
+        for held in begun:
+            (wanted if self._told.may(held) else kept).append(held)
+        launches = [_launch(held) for held in wanted]
         results = await self._executor.start_all(launches)
-        failed = []
+        left = []
         say = log.bind()
-        for held, result in zip(begun, results, strict=True):
+        for held, result in zip(wanted, results, strict=True):
             if isinstance(result, BaseException):
-                failed.append(self._not_started(held, result))
-            else:
-                self._started(held, result, say)
-        await asyncio.gather(*failed)
+                left.append(self._not_started(held, result))
+                continue
+            held.launched = True
+            self._started(held, result, say)
+            if held.stopped_for is not None:  # asked for before the executor knew of it
+                left.append(self._stop(held))
+        if kept:
+            left.append(self._told.back(kept))
+        await asyncio.gather(*left)
+
+    async def _stop(self, held: Held) -> None:
+        try:
+            await self._executor.stop(held.execution.id, "cancelled")
+        except OSError as error:
+            log.error("not_stopped", job=held.job_id, execution=held.execution.id, error=str(error))
+            self._observer.loop_error("work")
 
     async def _not_started(self, held: Held, error: BaseException) -> None:
         if isinstance(error, JobReconcilerError):

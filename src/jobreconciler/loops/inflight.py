@@ -19,8 +19,8 @@ class Held:
 
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
     `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
-    `no_more` is why no attempt of it may begin any more; `taken_back` counts how often it was
-    launched and nobody began it.
+    `no_more` is why no attempt of it may begin any more; `launched`: the executor knows of
+    its attempt; `taken_back` counts how often it did and nobody began it.
     """
 
     execution: Execution
@@ -33,6 +33,7 @@ class Held:
     live: dict[str, Any] | None = None
     group: str | None = None
     no_more: str | None = None
+    launched: bool = False
     taken_back: int = 0
 
     @property

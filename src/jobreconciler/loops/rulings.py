@@ -45,6 +45,13 @@ def never_again(held: Held, no_more: str) -> str:
     return f"{no_more} before it could {'be tried again' if held.attempts else 'start'}"
 
 
+def unwanted(held: Held) -> str | None:
+    """Why it is not to start any more, where somebody stopped it or its job was given up."""
+    if held.stopped_for is not None or held.no_more is None:
+        return held.stopped_for
+    return never_again(held, held.no_more)
+
+
 def too_late(held: Held, now: datetime) -> datetime | None:
     """Its slot, where its first attempt may not begin any more. Read live, as all limits."""
     slot = held.execution.trigger.slot

@@ -23,7 +23,14 @@ from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
-from jobreconciler.loops.rulings import in_spite_of, never_again, no_more, overlap_text, too_late
+from jobreconciler.loops.rulings import (
+    in_spite_of,
+    never_again,
+    no_more,
+    overlap_text,
+    too_late,
+    unwanted,
+)
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed, Trigger
 from jobreconciler.model.job import PinnedJob
@@ -81,6 +88,8 @@ class Worker:
             observer,
             self._flight,
             Told(
+                may=self._may_start,
+                back=self._back_in_line,
                 again=self._enqueue_again,
                 room=self._wake.set,
                 ended=lambda job_id: self.on_ended(job_id),
@@ -199,12 +208,9 @@ class Worker:
         return results
 
     async def _launch_at(self, moment: float, held: Held) -> None:
-        """Launch what was claimed ahead. If it was stopped since, it waits as others that are."""
+        """Launch what was claimed ahead."""
         await asyncio.sleep(moment - asyncio.get_running_loop().time())
-        if self._stopped(held):
-            await self._back_in_line([held])
-        else:
-            await self._attempts.launch_all([held])
+        await self._attempts.launch_all([held])
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
@@ -336,6 +342,11 @@ class Worker:
             if waiting is not None:
                 await self.cancel(waiting, "replaced by a newer run: one of it may wait")
 
+    def _may_start(self, held: Held) -> bool:
+        """Whether one that was claimed is still to be launched."""
+        wanted = held.stopped_for is None and held.no_more is None
+        return wanted and self.admitting and not self._stopped(held)
+
     def _stopped(self, held: Held) -> bool:
         """Whether somebody's stop keeps it from starting now."""
         if held.execution.trigger.override:
@@ -398,7 +409,8 @@ class Worker:
         running = self._flight.running.get(execution_id)
         if running is not None:
             running.stopped_for = running.stopped_for or reason
-            return await self._executor.stop(execution_id, "cancelled")
+            # One that is about to be launched is not, or is stopped then.
+            return await self._executor.stop(execution_id, "cancelled") or not running.launched
         held = self._flight.get(execution_id)
         if held is None:
             return False
@@ -431,6 +443,7 @@ class Worker:
             if execution.id in adopted.not_begun:
                 claimed.append(held)
             elif execution.status == "running":
+                held.launched = True
                 self._flight.run(held)
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
@@ -442,19 +455,25 @@ class Worker:
             log.info("resumed", unfinished=len(unfinished))
 
     async def _give_back(self, claimed: Sequence[Held]) -> None:
-        """They were claimed and nobody asked for their processes: they wait again, and start only
-        if they still may."""
+        """They were claimed and nobody began them: they wait again, and start only if they still
+        may."""
         attempts = [(held.execution.id, held.attempts) for held in claimed]
         given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
         for held, done in zip(claimed, given, strict=True):
-            self._attempts.forget(held.execution.id)
             if not done:
+                self._attempts.forget(held.execution.id)
                 continue
             held.attempts -= 1
+            held.launched = False
+            if not held.attempts:
+                held.started_at = None
+            reason = unwanted(held)
+            if reason is not None:
+                self._spawn(self._drop(held, reason))
+                continue
+            self._attempts.forget(held.execution.id)
             if held.attempts:
                 self._flight.rest(held, counted=False)
-            else:
-                held.started_at = None
             self._enqueue(held, counted=held.attempts > 0)
 
     async def _back_in_line(self, claimed: Sequence[Held]) -> None:
@@ -495,8 +514,9 @@ class Worker:
             self._wake.clear()
             starting = []
             while self.admitting and (held := self._flight.take(self._max_running)) is not None:
-                if held.no_more is not None:
-                    self._spawn(self._drop(held, never_again(held, held.no_more)))
+                reason = unwanted(held)
+                if reason is not None:
+                    self._spawn(self._drop(held, reason))
                     continue
                 slot = too_late(held, self._clock.now())
                 if slot is not None:
