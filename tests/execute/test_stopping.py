@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -32,6 +34,14 @@ def detach(path):
 
 def daemonise(path: Path, then: str) -> dict[str, object]:
     return python(f"{DAEMONISE}\ndetach({str(path)!r})\n{then}")
+
+
+WAITS_FOR_USR1 = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("waits", flush=True)
+signal.sigwait([signal.SIGUSR1])
+"""
 
 
 def written_pid(path: Path) -> int:
@@ -100,6 +110,30 @@ def test_a_stop_before_it_is_known_who_has_the_run_stops_it_too(arena: Arena) ->
             return await next_end(executor)
 
     assert within(unanswered()).status == "cancelled"
+
+
+def test_a_stop_finds_whoever_has_the_run_by_then(arena: Arena) -> None:
+    """It was handed to another supervisor than the one that is known of, which began it and has
+    already looked whether it is to stop."""
+
+    async def handed_on() -> Outcome:
+        async with arena.executor() as executor:
+            launch = arena.launch(shell("echo up; sleep 600"))
+            started = await executor.start(launch)
+            await eventually(arena.output)
+            run = executor._runs[launch.execution_id]
+            former = subprocess.Popen([sys.executable, "-c", WAITS_FOR_USR1], stdout=PIPE)
+            assert former.stdout is not None
+            with former:
+                former.stdout.readline()
+                found = processes.stat(former.pid)
+                assert found is not None
+                run.pid, run.pid_started = former.pid, found.started
+                assert await executor.stop(launch.execution_id, "cancelled")
+            executor._is_held(run, started.pid, processes.stat(started.pid).started)  # type: ignore[union-attr]
+            return await next_end(executor)
+
+    assert within(handed_on()).status == "cancelled"
 
 
 def test_stopping_what_does_not_run_says_so(arena: Arena) -> None:
@@ -234,8 +268,6 @@ def test_the_server_may_die_without_a_run_noticing(arena: Arena, tmp_path: Path)
 
 
 def test_a_signal_goes_only_to_the_very_process() -> None:
-    import subprocess
-
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         found = processes.stat(child.pid)

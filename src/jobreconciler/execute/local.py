@@ -207,10 +207,11 @@ class LocalExecutor:
             return False
         Path(run.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         spool.ask_to_stop(run.directory, status)
-        if run.pid == 0:
-            run.to_stop = True
+        run.to_stop = True
+        if run.pid == 0 or self._tell_to_look(run):
             return True
-        return processes.send(run.pid, run.pid_started, signal.SIGUSR1)
+        # Another than the one that is known of is told as soon as it is known.
+        return spool.claimed(run.directory) != (run.boot, run.pid, run.pid_started)
 
     async def finished(self) -> AsyncIterator[Finished]:
         """Every end, once, until the executor is closed. For one consumer."""
@@ -299,8 +300,6 @@ class LocalExecutor:
             raise NotFound(str(error)) from None
 
     def _started(self, run: Run) -> Started:
-        if run.to_stop:  # asked for when nobody knew yet whom to wake: it may have looked already
-            processes.send(run.pid, run.pid_started, signal.SIGUSR1)
         return Started(
             run.execution_id,
             run.attempt,
@@ -312,6 +311,14 @@ class LocalExecutor:
 
     def _is_held(self, run: Run, pid: int, started: int) -> None:
         run.boot, run.pid, run.pid_started = self._boot, pid, started
+        if run.to_stop:  # it may have looked before that was asked for
+            self._tell_to_look(run)
+
+    def _tell_to_look(self, run: Run) -> bool:
+        """Whether somebody was there to be told."""
+        if run.boot != self._boot:
+            return False
+        return processes.send(run.pid, run.pid_started, signal.SIGUSR1)
 
     def _add(self, run: Run) -> None:
         self._runs[run.execution_id] = run
@@ -381,6 +388,8 @@ class LocalExecutor:
             run.boot, run.pid, run.pid_started = holder
             if not spool.has_result(run.directory):
                 self._open(run)
+                if run.to_stop:
+                    self._tell_to_look(run)
         self._watch_opened(run)
 
     def _watch_opened(self, run: Run) -> None:

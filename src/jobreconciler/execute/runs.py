@@ -15,8 +15,8 @@ from jobreconciler.model.execution import Outcome
 class Run:
     """One attempt and the process that has it.
 
-    The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`: a
-    stop was asked for before it was known who has it. `doubted`: nobody can tell whether it was
+    The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`:
+    a stop was asked for, which whoever has it next is told of too. `doubted`: nobody can tell whether it was
     begun.
     """
 
