@@ -212,6 +212,77 @@ def test_a_row_that_somebody_changed_by_hand_keeps_no_other_job_from_starting(
     asyncio.run(main())
 
 
+def test_a_run_that_cannot_be_asked_for_has_failed(tmp_path: Path) -> None:
+    clock = MovableClock()
+
+    async def main() -> None:
+        async with working(tmp_path, clock, Processes(clock)) as shift:
+            shift.declare("often", "0 0 1 1 *")
+            pinned = shift.store.pinned(["often"])["often"]
+            wrong = Trigger("manual", actor="ada", parameters={"limits.batchSize": 0})
+            await shift.worker.release(pinned, wrong)
+            await shift.eventually(lambda: statuses(shift, "often") == ["failed"])
+            [failed] = shift.history("often")
+            assert failed.error == "limits.batchSize: expected a whole number from 1 to 1000000"
+            assert shift.worker.counts()["running"] == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("what", ["retry", "notifications", "jobType"])
+def test_an_end_is_stored_whatever_is_wrong_with_the_config(tmp_path: Path, what: str) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            for job_id in ("beside", "broken"):
+                shift.declare(job_id, "* * * * *")
+            await shift.scheduler.load()
+            minute(shift, clock)
+            await shift.eventually(lambda: len(processes.running) == 2)
+            for held in shift.worker._flight.running.values():
+                if held.job_id == "broken":
+                    held.config["payload"] = {**held.config["payload"], what: 7}
+                    if what == "jobType":
+                        del held.config["payload"][what]
+            for execution_id in list(processes.running):
+                processes.end(execution_id, "failed")
+            for job_id in ("beside", "broken"):
+                await shift.eventually(lambda id=job_id: statuses(shift, id) == ["failed"])
+            await shift.eventually(lambda: not any(shift.worker.counts().values()))
+
+    asyncio.run(main())
+
+
+def test_a_slot_that_waits_for_the_store_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobreconciler.loops.schedule.LONGEST_SLEEP", 600)
+    clock = MovableClock()
+    processes = Processes(clock)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            for job_id in ("beside", "broken"):
+                shift.declare(job_id, "* * * * *")
+            await shift.scheduler.load()
+            with sqlite3.connect(next(tmp_path.glob("*.db"))) as database:
+                database.execute(
+                    "CREATE TRIGGER refused BEFORE INSERT ON job_executions "
+                    "WHEN new.job_id = 'broken' BEGIN SELECT raise(ABORT, 'not now'); END"
+                )
+            for count in (1, 2):
+                minute(shift, clock)
+                await shift.eventually(
+                    lambda n=count: statuses(shift, "beside") == ["succeeded"] * n
+                )
+                await shift.eventually(lambda: shift.scheduler.trouble)
+            assert statuses(shift, "broken") == []
+
+    asyncio.run(main())
+
+
 MEANWHILE = [
     ("its deadline passes", {"seconds": 3600}, False, ["missed"]),
     ("it is suspended", {"seconds": 1}, True, ["queued"]),

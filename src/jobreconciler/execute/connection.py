@@ -82,7 +82,7 @@ class ServerConnection(asyncio.Protocol):
 
     async def launch_all(self, asked: Sequence[tuple[Sent, Any]]) -> list[Exception | None]:
         """Requests, and what the callbacks are given as the run. Returns when each has a supervisor
-        or an error: ServerGone, or Transient where no process could be made."""
+        or an error: ServerGone, TooLarge, or Transient where no process could be made."""
         if self.gone or self._transport is None:
             return [ServerGone() for _ in asked]
         answers = _Answers(self._loop.create_future(), len(asked))
@@ -91,10 +91,14 @@ class ServerConnection(asyncio.Protocol):
         for index, (request, run) in enumerate(asked):
             self._last += 1
             number = self._last
+            named = number | frames.LIGHT if request.light else number
+            try:
+                self._unsent.append(frames.pack_body(named, request.body))
+            except frames.TooLarge as error:
+                answers.give(index, error)
+                continue
             self._pending[number] = answers, index
             self._going_on[number] = run
-            named = number | frames.LIGHT if request.light else number
-            self._unsent.append(frames.pack_body(named, request.body))
         await answers.all
         return answers.errors
 

@@ -152,12 +152,15 @@ class LocalExecutor:
             return {}
         try:
             server = await self._servers.connected(python=python)
-        except Transient as error:
+        except Exception as error:
             return dict.fromkeys([index for index, _, _ in asked], error)
         for _, _, run in asked:
             self._add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
-        errors = await server.launch_all([(wanted, run) for _, wanted, run in asked])
+        try:
+            errors = await server.launch_all([(wanted, run) for _, wanted, run in asked])
+        except Exception as error:
+            errors = [error] * len(asked)
         results: dict[int, Started | BaseException] = {}
         for (index, _, run), refused in zip(asked, errors, strict=True):
             if refused is None:
@@ -474,4 +477,10 @@ class LocalExecutor:
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._is_over)
+
+    def _is_over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._on_error("settling runs", error)

@@ -16,8 +16,8 @@ class Run:
     """One attempt and the process that has it.
 
     The server tells of the ends of what it launched; `pidfd` watches everything else. `to_stop`:
-    a stop was asked for, which whoever has it next is told of too. `doubted`: nobody can tell whether it was
-    begun.
+    a stop was asked for, which whoever has it next is told of too. `doubted`: nobody can tell
+    whether it was begun.
     """
 
     execution_id: str

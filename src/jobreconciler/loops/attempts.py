@@ -82,7 +82,7 @@ class Attempts:
         begun = [(held.execution.id, self.begin(held)) for held in starting]
         try:
             claimed = await asyncio.wrap_future(self._store.start_attempts(begun))
-        except JobReconcilerError as error:
+        except Exception as error:
             for held in starting:
                 held.attempts -= 1
             if len(starting) == 1:
@@ -102,14 +102,13 @@ class Attempts:
         held.started_at = held.started_at or attempt.started_at
         return attempt
 
-    def _not_claimed(self, held: Held, error: JobReconcilerError) -> None:
+    def _not_claimed(self, held: Held, error: Exception) -> None:
         """The store could not take the claim: nothing was begun, so it is tried again soon."""
         log.error(
             "attempt_waits_for_store",
             job=held.job_id,
             execution=held.execution.id,
-            reason=error.reason,
-            error=error.message,
+            **reason_of(error),
         )
         self._observer.loop_error("work")
         self.trouble = f"runs wait for the store: {error}"
@@ -121,7 +120,7 @@ class Attempts:
         it is back in the line soon. False: then, or it was no longer queued."""
         try:
             done = await asyncio.wrap_future(written)
-        except JobReconcilerError as error:
+        except Exception as error:
             self._not_claimed(held, error)
             return False
         self.forget(held.execution.id)
@@ -131,24 +130,45 @@ class Attempts:
         """Start the processes of attempts that were claimed in the store, unless something keeps
         them from starting since."""
         wanted: list[Held] = []
+        launches: list[Launch] = []
         kept: list[Held] = []
-        for held in begun:
-            (wanted if self._told.may(held) else kept).append(held)
-        launches = [_launch(held) for held in wanted]
-        results = await self._executor.start_all(launches)
         left = []
+        for held in begun:
+            if not self._told.may(held):
+                kept.append(held)
+                continue
+            try:
+                launches.append(_launch(held))
+            except Exception as error:
+                left.append(self._not_started(held, error))
+            else:
+                wanted.append(held)
+        results = await self._started_all(launches)
         say = log.bind()
         for held, result in zip(wanted, results, strict=True):
             if isinstance(result, BaseException):
                 left.append(self._not_started(held, result))
                 continue
             held.launched = True
-            self._started(held, result, say)
+            try:
+                self._started(held, result, say)
+            except Exception as error:  # it runs all the same
+                self._say_crashed("started", held.execution.id, error)
             if held.stopped_for is not None:  # asked for before the executor knew of it
                 left.append(self._stop(held))
         if kept:
             left.append(self._told.back(kept))
         await asyncio.gather(*left)
+
+    async def _started_all(self, launches: Sequence[Launch]) -> Sequence[Started | BaseException]:
+        try:
+            return await self._executor.start_all(launches)
+        except Exception as error:
+            return [error] * len(launches)
+
+    def _say_crashed(self, what: str, execution_id: str, error: BaseException) -> None:
+        log.error("crashed", at=what, execution=execution_id, exc_info=error)
+        self._observer.loop_error("work")
 
     async def _stop(self, held: Held) -> None:
         try:
@@ -224,14 +244,7 @@ class Attempts:
                     await self._finish([judged])
                 return
             except Exception as error:
-                expected = isinstance(error, JobReconcilerError)
-                log.error(
-                    "outcome_not_stored",
-                    execution=finished.execution_id,
-                    reason=getattr(error, "reason", "Unexpected"),
-                    error=str(error),
-                    exc_info=not expected,
-                )
+                log.error("outcome_not_stored", execution=finished.execution_id, **reason_of(error))
                 self._observer.loop_error("work")
                 self.trouble = f"the ends of runs wait for the store: {error}"
             await asyncio.sleep(pause)
@@ -245,13 +258,20 @@ class Attempts:
             if held.stopped_for and outcome.status == "cancelled":
                 outcome = replace(outcome, error=held.stopped_for)
             if retryable:
-                policy = RetryPolicy.of(held.config)
-                now = self._clock.now()
-                again = retry_at(policy, outcome, finished.attempt, now, finished.execution_id)
+                again = self._retry_at(held, finished)
             if again is not None and held.no_more is not None:
                 again = None
                 outcome = replace(outcome, error=_not_again(outcome, held.no_more))
         return _Judged(finished, held, outcome, again)
+
+    def _retry_at(self, held: Held, finished: Finished) -> datetime | None:
+        """Never raises: whatever is wrong with its config, the attempt has ended."""
+        try:
+            policy, now = RetryPolicy.of(held.config), self._clock.now()
+            return retry_at(policy, finished.outcome, finished.attempt, now, finished.execution_id)
+        except Exception as error:
+            self._say_crashed("retry", finished.execution_id, error)
+            return None
 
     async def _retry_later(self, judged: _Judged) -> bool:
         """False where the execution was no longer running."""
@@ -280,7 +300,7 @@ class Attempts:
         return True
 
     async def _finish(self, ends: Sequence[_Judged]) -> None:
-        tells = [_occurrence(judged) for judged in ends]
+        tells = [self._occurrence(judged) for judged in ends]
         stored = await asyncio.wrap_future(
             self._store.finish_all(
                 [
@@ -296,8 +316,11 @@ class Attempts:
         for judged, done in zip(ends, stored, strict=True):
             self.forget(judged.finished.execution_id)
             if done and judged.held is not None:
-                self._count(judged.held, judged.outcome)
-                _say(judged.held, judged.outcome, None, logger)
+                try:
+                    self._count(judged.held, judged.outcome)
+                    _say(judged.held, judged.outcome, None, logger)
+                except Exception as error:  # it is stored all the same
+                    self._say_crashed("finished", judged.finished.execution_id, error)
                 self._told.ended(judged.held.job_id)
 
     def rest(self, held: Held, until: datetime) -> None:
@@ -310,6 +333,23 @@ class Attempts:
         self._flight.end(execution_id)
         self._told.room()
 
+    def _occurrence(self, judged: _Judged) -> Occurrence | None:
+        """Never raises: an end that cannot be told of is stored all the same."""
+        held = judged.held
+        if held is None:
+            return None
+        try:
+            return notices.of_outcome(
+                held.execution,
+                held.config,
+                judged.outcome,
+                judged.finished.attempt,
+                held.started_at,
+            )
+        except Exception as error:
+            self._say_crashed("notice", judged.finished.execution_id, error)
+            return None
+
     def _count(self, held: Held, outcome: Outcome) -> None:
         began = held.started_at or held.execution.queued_at
         seconds = max(0.0, (outcome.finished_at - began).total_seconds())
@@ -317,13 +357,11 @@ class Attempts:
         self._observer.execution_finished(held.job_id, job_type, outcome.status, seconds)
 
 
-def _occurrence(judged: _Judged) -> Occurrence | None:
-    held = judged.held
-    if held is None:
-        return None
-    return notices.of_outcome(
-        held.execution, held.config, judged.outcome, judged.finished.attempt, held.started_at
-    )
+def reason_of(error: Exception) -> dict[str, Any]:
+    """What a log line says of an error; of one that nobody expects all there is."""
+    if isinstance(error, JobReconcilerError):
+        return {"reason": error.reason, "error": error.message}
+    return {"reason": "Unexpected", "error": str(error), "exc_info": error}
 
 
 def _not_again(outcome: Outcome, no_more: str) -> str:

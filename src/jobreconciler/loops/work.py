@@ -19,7 +19,7 @@ from jobreconciler.core import notices, suspension
 from jobreconciler.core.admission import Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
 from jobreconciler.errors import JobReconcilerError
-from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told
+from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told, reason_of
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
@@ -481,12 +481,11 @@ class Worker:
         while True:
             try:
                 return await self._give_back(claimed)
-            except JobReconcilerError as error:
+            except Exception as error:
                 log.error(
                     "claim_waits_for_store",
                     executions=[held.execution.id for held in claimed],
-                    reason=error.reason,
-                    error=error.message,
+                    **reason_of(error),
                 )
                 self._observer.loop_error("work")
             await asyncio.sleep(CLAIM_AGAIN_SECONDS)
@@ -570,7 +569,14 @@ class Worker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._is_over)
+
+    def _is_over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("work_crashed", exc_info=error)
+            self._observer.loop_error("work")
 
     def waits_for(self, execution_id: str) -> str | None:
         """What keeps it from starting; for any thread."""
