@@ -123,6 +123,12 @@ class Arena:
         mark = f"{processes.MARKER}={self.run_id}-".encode()
         return [pid for pid in pids() if mark in _environment(pid)]
 
+    def holder(self, number: int = 1, attempt: int = 1) -> int:
+        """Pid of the supervisor that has the run."""
+        held = spool.claimed(str(self.directory(number, attempt)))
+        assert held is not None
+        return held[1]
+
     def supervisors(self) -> list[int]:
         """Processes that claimed one of this arena's runs and still live."""
         found = []
@@ -165,9 +171,18 @@ def pids() -> list[int]:
 
 def left_by(started: Started) -> LeftRunning:
     """What a store would hold of a run that was started."""
-    return LeftRunning(
-        started.execution_id, started.attempt, started.boot_id, started.pid, started.pid_started
-    )
+    return LeftRunning(started.execution_id, started.attempt)
+
+
+def running(executor: LocalExecutor) -> int:
+    """How many runs it answers for."""
+    return len(executor._runs)
+
+
+def server_pid(executor: LocalExecutor, *, python: bool = False) -> int | None:
+    """Of the server for programs, or the warm one; None where it is not running."""
+    server = executor._servers._running.get(python)
+    return None if server is None or server.gone or not server._process else server._process.pid
 
 
 def _environment(pid: int) -> bytes:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, eventually_now, left_by, next_end, shell, within
+from execute.arena import (
+    Arena,
+    eventually,
+    eventually_now,
+    left_by,
+    next_end,
+    running,
+    server_pid,
+    shell,
+    within,
+)
 from jobreconciler.execute import processes, spool
 from jobreconciler.ports import LeftRunning
 
@@ -29,8 +37,7 @@ async def main():
     async with arena.executor() as executor:
         for script in sys.argv[4:]:
             started = await executor.start(arena.launch({"shell": script}))
-            print(json.dumps([started.execution_id, started.pid, started.pid_started,
-                              started.boot_id]), flush=True)
+            print(started.execution_id, flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -38,7 +45,8 @@ asyncio.run(main())
 
 
 def killed_daemon(arena: Arena, *scripts: str) -> list[LeftRunning]:
-    """Starts runs from a real process, then kills that with SIGKILL; what its store would hold."""
+    """Starts runs from a real process, which is killed once they have begun; what its store would
+    hold."""
     daemon = subprocess.Popen(
         [
             sys.executable,
@@ -54,12 +62,15 @@ def killed_daemon(arena: Arena, *scripts: str) -> list[LeftRunning]:
     )
     assert daemon.stdout is not None
     try:
-        lines = [json.loads(daemon.stdout.readline()) for _ in scripts]
+        ids = [daemon.stdout.readline().strip() for _ in scripts]
+        eventually_now(
+            lambda: all(spool.claimed(f"{arena.state_dir}/runs/{each}/1") for each in ids)
+        )
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
         daemon.stdout.close()
-    return [LeftRunning(id_, 1, boot, pid, started) for id_, pid, started, boot in lines]
+    return [LeftRunning(each, 1) for each in ids]
 
 
 def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
@@ -72,7 +83,7 @@ def test_a_run_goes_on_when_the_daemon_is_killed_and_its_true_end_is_told(
     async def adopt() -> None:
         async with arena.executor() as executor:
             assert (await executor.adopt(left)).running == [left[0].execution_id]
-            assert executor.running() == 1
+            assert running(executor) == 1
             gate.touch()
             outcome = await next_end(executor)
             assert (outcome.status, outcome.exit_code) == ("failed", 7)
@@ -104,7 +115,9 @@ def test_limits_hold_while_no_daemon_is_there(arena: Arena) -> None:
     async def leave() -> LeftRunning:
         async with arena.executor() as executor:
             launch = arena.launch(shell("sleep 600"), timeoutSeconds=0.5)
-            return left_by(await executor.start(launch))
+            started = await executor.start(launch)
+            await eventually(arena.supervisors)
+            return left_by(started)
 
     left = within(leave())
 
@@ -149,19 +162,17 @@ def test_adopting_what_runs_here_already_tells_its_end_once(arena: Arena, tmp_pa
             await anext(ends)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(ends), 0.2)
-            return executor.running()
+            return running(executor)
 
     assert within(adopt()) == 0
 
 
 def test_the_supervisor_was_killed_with_the_daemon(arena: Arena) -> None:
     left = killed_daemon(arena, "echo up; setsid sleep 600 & sleep 600")
-    pid = left[0].pid
 
     async def adopt() -> None:
         await eventually(arena.output)
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        os.kill(arena.holder(), signal.SIGKILL)
         async with arena.executor() as executor:
             await executor.adopt(left)
             outcome = await next_end(executor)
@@ -171,20 +182,28 @@ def test_the_supervisor_was_killed_with_the_daemon(arena: Arena) -> None:
     within(adopt())
 
 
-@pytest.mark.parametrize("wrong", ["pid_started", "boot_id"])
-def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("boot", "earlier", "error"),
+    [
+        pytest.param(processes.boot_id(), 1, "its supervisor is gone", id="started since"),
+        pytest.param("another-boot", 0, "the machine was restarted", id="of another boot"),
+    ],
+)
+def test_a_pid_that_another_process_has_by_now_is_not_touched(
+    arena: Arena, boot: str, earlier: int, error: str
+) -> None:
     foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         found = processes.stat(foreign.pid)
         assert found is not None
-        identity: dict[str, Any] = {"pid_started": found.started, "boot_id": processes.boot_id()}
-        identity[wrong] = {"pid_started": found.started - 1, "boot_id": "another-boot"}[wrong]
+        run = spool.directory(str(arena.state_dir), "gone", 1)
+        assert spool.claim(run, boot, foreign.pid, found.started - earlier)
 
         async def adopt() -> None:
             async with arena.executor() as executor:
-                one = LeftRunning("gone", 1, pid=foreign.pid, **identity)
-                assert (await executor.adopt([one])).running == []
-                assert (await next_end(executor)).status == "lost"
+                assert (await executor.adopt([LeftRunning("gone", 1)])).running == []
+                outcome = await next_end(executor)
+                assert (outcome.status, outcome.error) == ("lost", error)
 
         within(adopt())
         assert processes.is_alive(foreign.pid, found.started)
@@ -193,27 +212,13 @@ def test_a_pid_that_another_process_has_by_now_is_not_touched(arena: Arena, wron
         foreign.wait()
 
 
-def test_the_claim_in_the_spool_counts_more_than_what_the_store_says(arena: Arena) -> None:
-    left = killed_daemon(arena, "echo up; sleep 600")
-    wrong = left[0]._replace(pid=1, pid_started=1)
-
-    async def adopt() -> None:
-        async with arena.executor() as executor:
-            await eventually(arena.output)
-            assert (await executor.adopt([wrong])).running == [wrong.execution_id]
-            assert await executor.stop(wrong.execution_id, "cancelled")
-            assert (await next_end(executor)).status == "cancelled"
-
-    within(adopt())
-
-
 def test_a_result_that_cannot_be_read_is_a_lost_run(arena: Arena) -> None:
     async def adopt() -> str:
         run = Path(spool.directory(str(arena.state_dir), "broken", 1))
         run.mkdir(parents=True)
         (run / "result.json").write_text("{")
         async with arena.executor() as executor:
-            await executor.adopt([LeftRunning("broken", 1, processes.boot_id(), 2**22, 5)])
+            await executor.adopt([LeftRunning("broken", 1)])
             status = (await next_end(executor)).status
         assert [what for what, _ in arena.errors] == ["settling execution broken"]
         arena.errors.clear()
@@ -229,7 +234,7 @@ def test_what_was_claimed_and_never_begun_is_left_alone(arena: Arena) -> None:
         async with arena.executor() as executor:
             adopted = await executor.adopt([LeftRunning("claimed", 1)])
             assert (adopted.running, adopted.not_begun) == ([], {"claimed"})
-            return executor.running()
+            return running(executor)
 
     assert within(adopt()) == 0
 
@@ -260,7 +265,7 @@ def test_a_launch_that_was_handed_out_and_not_begun_may_be_made_again(
             launch = arena.launch(shell("echo once"))
             started = await executor.start(launch)
             assert started.pid == supervisor
-            server = executor.server_pid
+            server = server_pid(executor)
             assert server is not None
             os.kill(supervisor if dies == "its supervisor" else server, signal.SIGKILL)
             finished = await anext(executor.finished())

@@ -15,6 +15,7 @@ from execute.arena import (
     left_by,
     next_end,
     python,
+    server_pid,
     shell,
     within,
 )
@@ -59,11 +60,11 @@ def test_a_stop_that_comes_too_late_does_not_stop_the_next_run(arena: Arena) -> 
         async with arena.executor() as executor:
             first = await executor.start(arena.launch(shell("true")))
             await next_end(executor)
-            assert processes.send(first.pid, first.pid_started, signal.SIGUSR1)
+            assert processes.send(first.pid, None, signal.SIGUSR1)
             second = await executor.start(arena.launch(shell("echo up; sleep 0.3")))
             assert second.pid == first.pid
             await eventually(lambda: arena.output(2))
-            assert processes.send(first.pid, first.pid_started, signal.SIGUSR1)
+            assert processes.send(first.pid, None, signal.SIGUSR1)
             assert (await next_end(executor)).status == "succeeded"
 
     within(late())
@@ -73,13 +74,13 @@ def test_a_result_counts_though_its_supervisor_is_at_work_again(arena: Arena) ->
     async def adopt() -> None:
         async with arena.executor() as executor:
             launch = arena.launch(shell("exit 9"))
-            left = left_by(await executor.start(launch))
+            first = await executor.start(launch)
             await next_end(executor)
             busy = arena.launch(shell("echo up; sleep 600"))
             started = await executor.start(busy)
-            assert left.pid == started.pid
+            assert first.pid == started.pid
             async with arena.executor() as other:
-                assert (await other.adopt([left])).running == []
+                assert (await other.adopt([left_by(first)])).running == []
                 assert (await next_end(other)).exit_code == 9
             await executor.stop(busy.execution_id, "cancelled")
             assert (await next_end(executor)).status == "cancelled"
@@ -103,7 +104,7 @@ def test_a_supervisor_that_vanished_between_runs_is_replaced(arena: Arena) -> No
 
 
 def has_ended(started: Started) -> bool:
-    return not processes.is_alive(started.pid, started.pid_started)
+    return processes.stat(started.pid) is None
 
 
 def test_a_supervisor_that_vanishes_while_work_comes_in_holds_nothing_up(arena: Arena) -> None:
@@ -111,18 +112,18 @@ def test_a_supervisor_that_vanishes_while_work_comes_in_holds_nothing_up(arena: 
         async with arena.executor() as executor:
             first = await executor.start(arena.launch(shell("true")))
             await next_end(executor)
-            server = executor.server_pid
+            server = server_pid(executor)
             assert server is not None
             os.kill(server, signal.SIGSTOP)
             os.kill(first.pid, signal.SIGKILL)
-            await eventually(lambda: not processes.is_alive(first.pid, first.pid_started))
+            await eventually(lambda: has_ended(first))
             starting = asyncio.create_task(executor.start(arena.launch(shell("sleep 600"))))
             await asyncio.sleep(0.1)
             os.kill(server, signal.SIGCONT)
             started = await starting
             os.kill(started.pid, signal.SIGTERM)
             second = await next_end(executor)
-            assert executor.server_pid == server
+            assert server_pid(executor) == server
             return [second.status, (await arena.outcome(executor, shell("true"))).status]
 
     assert within(both_at_once()) == ["lost", "succeeded"]

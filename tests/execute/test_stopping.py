@@ -12,7 +12,16 @@ from subprocess import PIPE
 
 import pytest
 
-from execute.arena import Arena, eventually, eventually_now, next_end, python, shell, within
+from execute.arena import (
+    Arena,
+    eventually,
+    eventually_now,
+    next_end,
+    python,
+    server_pid,
+    shell,
+    within,
+)
 from jobreconciler.execute import processes
 from jobreconciler.model.execution import Outcome
 
@@ -130,7 +139,9 @@ def test_a_stop_finds_whoever_has_the_run_by_then(arena: Arena) -> None:
                 assert found is not None
                 run.pid, run.pid_started = former.pid, found.started
                 assert await executor.stop(launch.execution_id, "cancelled")
-            executor._is_held(run, started.pid, processes.stat(started.pid).started)  # type: ignore[union-attr]
+            now = processes.stat(started.pid)
+            assert now is not None
+            executor._is_held(run, now.pid, now.started)
             return await next_end(executor)
 
     assert within(handed_on()).status == "cancelled"
@@ -255,12 +266,12 @@ def test_the_server_may_die_without_a_run_noticing(arena: Arena, tmp_path: Path)
             script = f"until [ -e {gate} ]; do sleep 0.01; done; exit 5"
             await executor.start(arena.launch(shell(script)))
             await eventually(arena.supervisors)
-            first = executor.server_pid
+            first = server_pid(executor)
             assert first is not None
             os.kill(first, signal.SIGKILL)
-            await eventually(lambda: executor.server_pid is None)
+            await eventually(lambda: server_pid(executor) is None)
             assert (await arena.outcome(executor, shell("exit 6"))).exit_code == 6
-            assert executor.server_pid not in (None, first)
+            assert server_pid(executor) not in (None, first)
             gate.touch()
             assert (await next_end(executor)).exit_code == 5
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, left_by, within
+from execute.arena import Arena, eventually, left_by, server_pid, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.execute.pace import IN_A_ROW, MOST, Pace
@@ -201,7 +201,7 @@ def test_those_that_a_killed_supervisor_had_not_begun_run_once_elsewhere(
 
 async def handed_out(executor: LocalExecutor, launches: list[Launch], arena: Arena) -> None:
     """All at once, and the first of them has begun; the server's answers may not be read yet."""
-    server = executor.warm_server_pid
+    server = server_pid(executor, python=True)
     assert server is not None
     os.kill(server, signal.SIGSTOP)
     starting = asyncio.gather(*map(executor.start, launches), return_exceptions=True)
@@ -221,7 +221,7 @@ def test_what_waits_when_the_server_is_killed_is_not_begun_and_may_start_elsewhe
         long = job(arena, "wait_for", path=str(gate))
         others = [job(arena, "note", path=str(notes)) for _ in range(7)]
         await handed_out(executor, [long, *others], arena)
-        server = executor.warm_server_pid
+        server = server_pid(executor, python=True)
         assert server is not None
         os.kill(server, signal.SIGKILL)
         waiting = {launch.execution_id: launch for launch in others}
@@ -250,7 +250,7 @@ def test_what_waits_when_the_daemon_is_gone_is_the_next_ones_alone(
     async def body(executor: LocalExecutor) -> list[Launch]:
         long = job(arena, "wait_for", path=str(gate))
         launches = [long, *[job(arena, "note", path=str(notes)) for _ in range(3)]]
-        server = executor.warm_server_pid
+        server = server_pid(executor, python=True)
         assert server is not None
         os.kill(server, signal.SIGSTOP)
         starting = asyncio.gather(*map(executor.start, launches), return_exceptions=True)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from execute.arena import ENVIRON, Arena, eventually, eventually_now, left_by, next_end, within
+from execute.arena import (
+    ENVIRON,
+    Arena,
+    eventually,
+    eventually_now,
+    left_by,
+    next_end,
+    server_pid,
+    within,
+)
 from jobreconciler.execute import processes
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.model.execution import Outcome
@@ -195,7 +204,7 @@ def test_a_worker_that_does_not_take_its_run_is_replaced(arena: Arena) -> None:
 
 def test_workers_that_wait_for_a_run_end_with_the_daemon(arena: Arena) -> None:
     async def body(call: Call, executor: LocalExecutor) -> tuple[int, int | None]:
-        return result(await call("look_around"))["pid"], executor.warm_server_pid
+        return result(await call("look_around"))["pid"], server_pid(executor, python=True)
 
     worker, server = several(arena, body)
     assert server is not None
@@ -205,9 +214,9 @@ def test_workers_that_wait_for_a_run_end_with_the_daemon(arena: Arena) -> None:
 def test_no_server_for_python_jobs_runs_before_the_first_of_them(arena: Arena) -> None:
     async def body(call: Call, executor: LocalExecutor) -> None:
         await arena.outcome(executor, {"shell": "true"})
-        assert executor.warm_server_pid is None
+        assert server_pid(executor, python=True) is None
         await call("look_around")
-        assert executor.warm_server_pid is not None
+        assert server_pid(executor, python=True) is not None
 
     several(arena, body)
 
@@ -248,10 +257,10 @@ def test_a_killed_server_harms_no_run(arena: Arena) -> None:
         launch = arena.launch(parameters("wait_politely"), job_type="python")
         await executor.start(launch)
         await eventually(lambda: (live := executor.live(launch.execution_id)) and live.progress)
-        server = executor.warm_server_pid
+        server = server_pid(executor, python=True)
         assert server is not None
         os.kill(server, signal.SIGKILL)
-        await eventually(lambda: executor.warm_server_pid is None)
+        await eventually(lambda: server_pid(executor, python=True) is None)
         await executor.stop(launch.execution_id, "cancelled")
         assert (await next_end(executor)).result == {"saved": True}
         assert (await call("look_around")).status == "succeeded"

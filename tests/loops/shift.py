@@ -74,7 +74,7 @@ class Processes:
         self.running[launch.execution_id] = launch.attempt
         if self.at_once:
             self.end(launch.execution_id)
-        return Started(*one, self.clock.now(), len(self.begun), 1, "boot")
+        return Started(*one, self.clock.now(), len(self.begun))
 
     async def start_all(self, launches: Sequence[Launch]) -> list[Started | BaseException]:
         return [*await asyncio.gather(*map(self.start, launches), return_exceptions=True)]

@@ -27,7 +27,7 @@ from .made import (
 )
 
 CONFIG = {"meta": {"id": "nightly"}, "payload": {"jobType": "command"}}
-ATTEMPT = Attempt(1, after(seconds=1), pid=42, pid_started=4242, boot_id="boot")
+ATTEMPT = Attempt(1, after(seconds=1))
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,6 @@ def test_a_run_from_queue_to_end(store: SqlStore) -> None:
     assert (read.progress, read.metrics) == ((4, 10), {"rows": 1.5})
     (attempt,) = read.attempts
     assert (attempt.exit_code, attempt.finished_at) == (3, after(seconds=9))
-    assert attempt.pid == 42
 
 
 TWICE = [
@@ -370,8 +369,7 @@ def test_what_is_unfinished_is_handed_to_the_next_daemon_oldest_first(store: Sql
     left = store.unfinished()
     assert [(e.id, e.status) for e in left] == [("a", "queued"), ("b", "running")]
     assert left[1].attempts == (ATTEMPT,)
-    process = (ATTEMPT.boot_id, ATTEMPT.pid, ATTEMPT.pid_started)
-    assert store.left_running() == [("b", ATTEMPT.number, *process)]
+    assert store.left_running() == [("b", ATTEMPT.number)]
     counts = store.fleet_counts()
     assert (counts.running, counts.queued) == (1, 1)
 

@@ -116,10 +116,6 @@ class ServerConnection(asyncio.Protocol):
         if self._process is not None:
             await asyncio.to_thread(_wait, self._process)
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
-
     def own(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 

@@ -1,4 +1,4 @@
-"""Runs attempts as child processes of this machine, each under a supervisor of its own.
+"""Runs attempts as child processes of this machine, each seen to by a supervisor process.
 
 The daemon only asks for a launch and reads what the spool says: it may be stopped, upgraded or
 killed while jobs run, and take them over again (`adopt`). See spool.py for the files.
@@ -76,7 +76,7 @@ class LocalExecutor:
         self._last_of: dict[tuple[int, int], Run] = {}
         self._withdrawn: set[str] = set()
         self._ended: deque[Run] = deque()
-        self._wake = asyncio.Event()
+        self._settling = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
@@ -267,9 +267,6 @@ class LocalExecutor:
             {one.execution_id for one, run in zip(left, found, strict=True) if run is None},
         )
 
-    def running(self) -> int:
-        return len(self._runs)
-
     async def close(self, *, drain: bool = False) -> None:
         """Ends the executor; without `drain` jobs run on, for a later one to adopt."""
         self._closing = True
@@ -284,16 +281,6 @@ class LocalExecutor:
         await self._servers.close()
         self._queue.put_nowait(None)
 
-    @property
-    def server_pid(self) -> int | None:
-        """Pid of the supervisor server, None where it is not running."""
-        return self._servers.pid(python=False)
-
-    @property
-    def warm_server_pid(self) -> int | None:
-        """Pid of the server for Python jobs, None where it is not running."""
-        return self._servers.pid(python=True)
-
     # ------------------------------------------------------------------------ watching the runs
 
     def _directory(self, execution_id: str, attempt: int) -> str:
@@ -303,14 +290,7 @@ class LocalExecutor:
             raise NotFound(str(error)) from None
 
     def _started(self, run: Run) -> Started:
-        return Started(
-            run.execution_id,
-            run.attempt,
-            self._clock.now(),
-            run.pid,
-            run.pid_started,
-            run.boot,
-        )
+        return Started(run.execution_id, run.attempt, self._clock.now(), run.pid)
 
     def _is_held(self, run: Run, pid: int, started: int) -> None:
         run.boot, run.pid, run.pid_started = self._boot, pid, started
@@ -339,20 +319,16 @@ class LocalExecutor:
                 self._watch(run)
 
     def _examine(self, left: LeftRunning) -> Run | None:
-        """Which process has it, by its claim or else by the store, and a descriptor of that where
-        it still has. None where nobody took it up, nor will: an older server or supervisor may have
-        a launch of it. Blocks."""
+        """Which process has it, and a descriptor of that where it still has. None where nobody took
+        it up, nor will: an older server or supervisor may have a launch of it. Blocks."""
         directory = self._directory(left.execution_id, left.attempt)
         run = Run(left.execution_id, left.attempt, directory)
         ended = spool.has_result(run.directory)
-        if not ended and left.pid is None and self._is_withdrawn(run):
+        if not ended and self._is_withdrawn(run):
             return None
         claim = spool.claimed(run.directory)
         if claim is not None:
             run.boot, run.pid, run.pid_started = claim
-        elif left.pid is not None:
-            run.boot, run.pid = left.boot_id or "", left.pid
-            run.pid_started = left.pid_started or 0
         if not ended:
             self._open(run)
         return run
@@ -421,8 +397,8 @@ class LocalExecutor:
         self._unwatch(run)
         run.result = result
         self._ended.append(run)
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._settling:
+            self._settling = True
             self._spawn(self._settle_all())
 
     async def _settle_all(self) -> None:
@@ -437,7 +413,7 @@ class LocalExecutor:
             if time.monotonic() >= until:
                 await asyncio.sleep(0)
                 until = time.monotonic() + _SLICE
-        self._wake.clear()
+        self._settling = False
 
     def _settle(self, run: Run) -> None:
         result = run.result or spool.result(run.directory)

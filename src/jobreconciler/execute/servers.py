@@ -28,10 +28,6 @@ class Servers:
         self._connecting = asyncio.Lock()
         self._running: dict[bool, ServerConnection] = {}
 
-    def pid(self, *, python: bool) -> int | None:
-        server = self._running.get(python)
-        return None if server is None or server.gone else server.pid
-
     async def connected(self, *, python: bool) -> ServerConnection:
         """The server for programs or the warm one, started where it does not run."""
         async with self._connecting:

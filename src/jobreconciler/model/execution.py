@@ -64,7 +64,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try. `boot_id`, `pid` and `pid_started` (clock ticks since boot) name one process."""
+    """One try."""
 
     number: int
     started_at: datetime
@@ -72,9 +72,6 @@ class Attempt:
     exit_code: int | None = None
     signal: int | None = None
     error: str | None = None
-    pid: int | None = None
-    pid_started: int | None = None
-    boot_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,20 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """One process that now runs an attempt."""
+    """An attempt that now runs, or is about to, and the process that sees to it."""
 
     execution_id: str
     attempt: int
     started_at: datetime
     pid: int
-    pid_started: int
-    boot_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """One attempt that has ended. `begun`: False where it is certain that nobody began it, nor can
-    any more: `start` may be called for it again; its outcome says why."""
+    any more: it may be started again; its outcome says why."""
 
     execution_id: str
     attempt: int
@@ -37,19 +35,16 @@ class Finished:
 
 
 class LeftRunning(NamedTuple):
-    """An attempt that has not ended as far as the store knows, and the process it names, if any."""
+    """An attempt that has not ended as far as the store knows."""
 
     execution_id: str
     attempt: int
-    boot_id: str | None = None
-    pid: int | None = None
-    pid_started: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """Ids of executions that are still running, and of those whose attempt nobody ever took up, nor
-    can any more: `start` may be called for it."""
+    can any more: those may be started."""
 
     running: list[str]
     not_begun: set[str]
@@ -66,12 +61,10 @@ class OutputPiece(Protocol):
 
 
 class Executor(Protocol):
-    """Starts attempts and reports their ends. `start` raises Invalid where none can begin."""
-
-    async def start(self, launch: Launch) -> Started: ...
+    """Starts attempts and reports their ends."""
 
     async def start_all(self, launches: Sequence[Launch]) -> list[Started | BaseException]:
-        """As `start` for each; an error stands in the place of what raises it."""
+        """An error stands in the place of one that cannot begin: Invalid, or Transient."""
 
     async def stop(self, execution_id: str, status: str) -> bool:
         """TERM, grace, KILL; its outcome will carry `status`. False where it isn't running."""
@@ -96,7 +89,5 @@ class Executor(Protocol):
 
         Those that ended meanwhile, or whose supervisor is gone (`lost`), come from `finished`.
         """
-
-    def running(self) -> int: ...
 
     async def close(self, *, drain: bool = False) -> None: ...

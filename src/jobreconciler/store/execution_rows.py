@@ -37,18 +37,14 @@ _NAMES = (
 _SELECT = f"SELECT {_NAMES} FROM job_executions"
 _ONE = Statement(f"{_SELECT} WHERE id = :id")
 _UNFINISHED = Statement(f"{_SELECT} WHERE status IN ('queued', 'running') ORDER BY queued_at, id")
-_LEFT_RUNNING = Statement(
-    "SELECT e.id, e.attempt, a.boot_id, a.pid, a.pid_started FROM job_executions e "
-    "LEFT JOIN execution_attempts a ON a.execution_id = e.id AND a.number = e.attempt "
-    "WHERE e.status = 'running'"
-)
+_LEFT_RUNNING = Statement("SELECT id, attempt FROM job_executions WHERE status = 'running'")
 _LATEST = Statement(
     f"{_SELECT} WHERE id IN "
     "(SELECT last_execution_id FROM job_states WHERE job_states.job_id IN {ids})"
 )
 _ATTEMPTS = Statement(
-    "SELECT execution_id, number, started_at, finished_at, exit_code, signal, error, pid, "
-    "pid_started, boot_id FROM execution_attempts WHERE execution_id IN {ids} "
+    "SELECT execution_id, number, started_at, finished_at, exit_code, signal, error "
+    "FROM execution_attempts WHERE execution_id IN {ids} "
     "ORDER BY execution_id, number"
 )
 

@@ -38,7 +38,10 @@ _UNCLAIM = Statement(
 _DROP_ATTEMPT = Statement(
     "DELETE FROM execution_attempts WHERE execution_id = :id AND number = :attempt"
 )
-_ADD_ATTEMPT = insert(tables.execution_attempts, leave_out=("output_bytes", "output_dropped"))
+_ADD_ATTEMPT = insert(
+    tables.execution_attempts,
+    leave_out=("output_bytes", "output_dropped", "pid", "pid_started", "boot_id"),
+)
 _FINISH = Statement(
     "UPDATE job_executions SET status = :status, finished_at = :finished_at, "
     "exit_code = :exit_code, signal = :signal, error = :error, progress = :progress, "
@@ -221,9 +224,6 @@ def _attempt_row(execution_id: str, attempt: Attempt) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "signal": attempt.signal,
         "error": storable_or_none(attempt.error),
-        "pid": attempt.pid,
-        "pid_started": attempt.pid_started,
-        "boot_id": attempt.boot_id,
     }
 
 
