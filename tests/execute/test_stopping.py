@@ -130,7 +130,7 @@ def test_a_stop_finds_whoever_has_the_run_by_then(arena: Arena) -> None:
             launch = arena.launch(shell("echo up; sleep 600"))
             started = await executor.start(launch)
             await eventually(arena.output)
-            run = executor._runs[launch.execution_id]
+            run = executor._settling._runs[launch.execution_id]
             former = subprocess.Popen([sys.executable, "-c", WAITS_FOR_USR1], stdout=PIPE)
             assert former.stdout is not None
             with former:
@@ -141,7 +141,7 @@ def test_a_stop_finds_whoever_has_the_run_by_then(arena: Arena) -> None:
                 assert await executor.stop(launch.execution_id, "cancelled")
             now = processes.stat(started.pid)
             assert now is not None
-            executor._is_held(run, now.pid, now.started)
+            executor._settling.held(run, now.pid, now.started)
             return await next_end(executor)
 
     assert within(handed_on()).status == "cancelled"

@@ -16,6 +16,7 @@ from execute.arena import Arena, eventually, left_by, server_pid, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.execute.pace import IN_A_ROW, MOST, Pace
+from jobreconciler.execute.runs import Run
 from jobreconciler.model.execution import Launch, Outcome
 from jobreconciler.ports import LeftRunning, Started
 
@@ -289,15 +290,15 @@ def test_the_end_of_one_is_told_though_its_supervisor_goes_on_with_the_next(aren
             assert spool.claim(run, *mine)
         async with arena.executor() as executor:
             left = [LeftRunning(one, 1) for one in (first, second)]
-            examine = executor._examine
+            examine = executor._settling.examine
 
-            def as_it_ends(one: LeftRunning) -> Any:
-                found = examine(one)
-                if one.execution_id == first:
-                    spool.write_silent(runs[first], *mine[1:], SILENT)
-                return found
+            def as_it_ends(run: Run) -> bool:
+                begun = examine(run)
+                if run.execution_id == first:
+                    spool.write_silent(run.directory, *mine[1:], SILENT)
+                return begun
 
-            executor._examine = as_it_ends  # type: ignore[method-assign]
+            executor._settling.examine = as_it_ends  # type: ignore[method-assign]
             await executor.adopt(left)
             finished = await anext(executor.finished())
             assert (finished.execution_id, finished.outcome.status) == (first, "succeeded")

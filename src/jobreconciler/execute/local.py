@@ -7,10 +7,6 @@ killed while jobs run, and take them over again (`adopt`). See spool.py for the 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,24 +14,22 @@ from typing import Any
 
 from jobreconciler import boundaries
 from jobreconciler.errors import NotFound, Transient
-from jobreconciler.execute import capture, processes, request, spool
+from jobreconciler.execute import capture, request, spool
 from jobreconciler.execute.connection import (
     ServerGone,
     raise_descriptor_limit,
 )
 from jobreconciler.execute.request import Sent
-from jobreconciler.execute.runs import Run, clear_away, outcome, pair
+from jobreconciler.execute.runs import Run, pair
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.servers import Servers
+from jobreconciler.execute.settling import Settling
 from jobreconciler.execute.templates import Templates
 from jobreconciler.execute.trees import RepositoryTrees
-from jobreconciler.execute.watching import Watch
-from jobreconciler.model.execution import Launch, Outcome
+from jobreconciler.model.execution import Launch
 from jobreconciler.model.views import Live, Printed
 from jobreconciler.ports import Adopted, Clock, Finished, JobTypes, LeftRunning, Started, Trees
 
-_SLICE = 0.002
-"""Seconds of the event loop that settling ended runs may take at a time."""
 _LAUNCH_TRIES = 4
 _Asked = tuple[int, Sent, Run]
 """Which of several launches, its request, and the run it becomes."""
@@ -69,21 +63,14 @@ class LocalExecutor:
         self._environ = dict(environ)
         self._secrets = SecretValues(environ, secrets_dir)
         self._templates = Templates(self._whole_request)
-        self._on_error = on_error
-        self._boot = processes.boot_id()
-        self._runs: dict[str, Run] = {}
-        self._watched = Watch(self._has_ended)
-        self._last_of: dict[tuple[int, int], Run] = {}
-        self._withdrawn: set[str] = set()
-        self._ended: deque[Run] = deque()
-        self._settling = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
+        self._settling = Settling(clock, on_error)
         self._servers = Servers(
-            self._state_dir, job_types, self._is_held, self._has_ended, self._on_server_gone
+            self._state_dir,
+            job_types,
+            self._settling.held,
+            self._settling.has_ended,
+            self._on_server_gone,
         )
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         raise_descriptor_limit()
 
@@ -104,15 +91,15 @@ class LocalExecutor:
             held = spool.claimed(run.directory)
             if held is not None:
                 run.boot, run.pid, run.pid_started = held
-                if self._runs.setdefault(run.execution_id, run) is run:
-                    self._watch(run)
+                if run.execution_id not in self._settling:
+                    self._settling.watch(run)
                 return self._started(run)
             server = await self._servers.connected(python=wanted.python)
-            self._add(run)
+            self._settling.add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
             (refused,) = await server.launch_all([(wanted, run)])
             if refused is not None:
-                self._remove(run)
+                self._settling.remove(run)
                 if isinstance(refused, ServerGone):
                     continue
                 raise refused
@@ -155,7 +142,7 @@ class LocalExecutor:
         except Exception as error:
             return dict.fromkeys([index for index, _, _ in asked], error)
         for _, _, run in asked:
-            self._add(run)
+            self._settling.add(run)
             boundaries.passing(boundaries.BEFORE_LAUNCH)
         try:
             errors = await server.launch_all([(wanted, run) for _, wanted, run in asked])
@@ -167,7 +154,7 @@ class LocalExecutor:
                 boundaries.passing(boundaries.AFTER_LAUNCH)
                 results[index] = self._started(run)
                 continue
-            self._remove(run)
+            self._settling.remove(run)
             if not isinstance(refused, ServerGone):
                 results[index] = refused
         return results
@@ -188,9 +175,7 @@ class LocalExecutor:
 
     def _run_of(self, launch: Launch) -> Run:
         directory = self._directory(launch.execution_id, launch.attempt)
-        if directory in self._withdrawn:
-            spool.permit(directory)
-            self._withdrawn.discard(directory)
+        self._settling.permit(directory)
         return Run(launch.execution_id, launch.attempt, directory)
 
     async def _in_repository(self, launch: Launch) -> str | None:
@@ -205,34 +190,26 @@ class LocalExecutor:
         return self._secrets.resolve(reference)
 
     async def stop(self, execution_id: str, status: str) -> bool:
-        run = self._runs.get(execution_id)
+        run = self._settling.get(execution_id)
         if run is None:
             return False
         Path(run.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         spool.ask_to_stop(run.directory, status)
         run.to_stop = True
-        if run.pid == 0 or self._tell_to_look(run):
+        if run.pid == 0 or self._settling.tell_to_look(run):
             return True
         # Another than the one that is known of is told as soon as it is known.
         return spool.claimed(run.directory) != (run.boot, run.pid, run.pid_started)
 
-    async def finished(self) -> AsyncIterator[Finished]:
+    def finished(self) -> AsyncIterator[Finished]:
         """Every end, once, until the executor is closed. For one consumer."""
-        while (one := await self._queue.get()) is not None:
-            yield one
+        return self._settling.finished()
 
     def more_finished(self) -> list[Finished]:
-        found = []
-        while not self._queue.empty():
-            one = self._queue.get_nowait()
-            if one is None:
-                self._queue.put_nowait(one)
-                break
-            found.append(one)
-        return found
+        return self._settling.more_finished()
 
     def live(self, execution_id: str) -> Live | None:
-        run = self._runs.get(execution_id)
+        run = self._settling.get(execution_id)
         if run is None:
             return None
         try:
@@ -256,32 +233,29 @@ class LocalExecutor:
         return Printed(data, datetime.fromtimestamp(at, UTC)) if data else None
 
     async def adopt(self, left: Sequence[LeftRunning]) -> Adopted:
-        left = [one for one in left if one.execution_id not in self._runs]
-        found = await asyncio.to_thread(lambda: [*map(self._examine, left)])
+        left = [one for one in left if one.execution_id not in self._settling]
+        runs = [
+            Run(one.execution_id, one.attempt, self._directory(one.execution_id, one.attempt))
+            for one in left
+        ]
+        begun = await asyncio.to_thread(lambda: [*map(self._settling.examine, runs)])
         await asyncio.to_thread(spool.make_folder, str(self._state_dir))
-        for run in found:
-            if run is not None:
-                self._watch_opened(run)
+        taken = [run for run, was_begun in zip(runs, begun, strict=True) if was_begun]
+        for run in taken:
+            self._settling.watch_opened(run)
         return Adopted(
-            [run.execution_id for run in found if run is not None and run.pidfd >= 0],
-            {one.execution_id for one, run in zip(left, found, strict=True) if run is None},
+            [run.execution_id for run in taken if run.pidfd >= 0],
+            {run.execution_id for run, was in zip(runs, begun, strict=True) if not was},
         )
 
     async def close(self, *, drain: bool = False) -> None:
         """Ends the executor; without `drain` jobs run on, for a later one to adopt."""
         self._closing = True
         if drain:
-            await self._idle.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for run in self._runs.values():
-            self._unwatch(run)
-        self._watched.close()
+            await self._settling.idle.wait()
+        await self._settling.stop()
         await self._servers.close()
-        self._queue.put_nowait(None)
-
-    # ------------------------------------------------------------------------ watching the runs
+        self._settling.close()
 
     def _directory(self, execution_id: str, attempt: int) -> str:
         try:
@@ -292,171 +266,6 @@ class LocalExecutor:
     def _started(self, run: Run) -> Started:
         return Started(run.execution_id, run.attempt, self._clock.now(), run.pid)
 
-    def _is_held(self, run: Run, pid: int, started: int) -> None:
-        run.boot, run.pid, run.pid_started = self._boot, pid, started
-        if run.to_stop:  # it may have looked before that was asked for
-            self._tell_to_look(run)
-
-    def _tell_to_look(self, run: Run) -> bool:
-        """Whether somebody was there to be told."""
-        if run.boot != self._boot:
-            return False
-        return processes.send(run.pid, run.pid_started, signal.SIGUSR1)
-
-    def _add(self, run: Run) -> None:
-        self._runs[run.execution_id] = run
-        self._idle.clear()
-
-    def _remove(self, run: Run) -> None:
-        self._runs.pop(run.execution_id, None)
-        if not self._runs:
-            self._idle.set()
-
     def _on_server_gone(self, runs: Iterable[Run]) -> None:
         if not self._closing:
-            for run in runs:
-                run.boot = self._boot
-                self._watch(run)
-
-    def _examine(self, left: LeftRunning) -> Run | None:
-        """Which process has it, and a descriptor of that where it still has. None where nobody took
-        it up, nor will: an older server or supervisor may have a launch of it. Blocks."""
-        directory = self._directory(left.execution_id, left.attempt)
-        run = Run(left.execution_id, left.attempt, directory)
-        ended = spool.has_result(run.directory)
-        if not ended and self._is_withdrawn(run):
-            return None
-        claim = spool.claimed(run.directory)
-        if claim is not None:
-            run.boot, run.pid, run.pid_started = claim
-        if not ended:
-            self._open(run)
-        return run
-
-    def _open(self, run: Run) -> None:
-        """Its supervisor's descriptor, where that is alive. Of a run without a result only: the
-        supervisor may be at work on another one by now."""
-        if run.boot != self._boot or run.pid <= 0:
-            return
-        try:
-            run.pidfd = os.pidfd_open(run.pid)
-        except ProcessLookupError:
-            return
-        if not processes.is_alive(run.pid, run.pid_started):
-            os.close(run.pidfd)
-            run.pidfd = -1
-
-    def _is_withdrawn(self, run: Run) -> bool:
-        """Whether nobody has begun it, and nobody can any more."""
-        if run.doubted or spool.claimed(run.directory) is not None:
-            return False
-        try:
-            withdrawn = spool.withdraw(run.directory)
-        except OSError as error:
-            run.doubted = True
-            self._on_error(f"looking whether execution {run.execution_id} was begun", error)
-            return False
-        if withdrawn:
-            self._withdrawn.add(run.directory)
-        return withdrawn
-
-    def _watch(self, run: Run) -> None:
-        """From here on the run's end, which may be past, comes out of `finished`."""
-        holder = spool.claimed(run.directory)
-        if holder is not None:  # else nobody began it: it is settled at once
-            run.boot, run.pid, run.pid_started = holder
-            if not spool.has_result(run.directory):
-                self._open(run)
-                if run.to_stop:
-                    self._tell_to_look(run)
-        self._watch_opened(run)
-
-    def _watch_opened(self, run: Run) -> None:
-        self._add(run)
-        if run.pidfd < 0:
-            self._has_ended(run)
-            return
-        self._watched.add(run.pidfd, run)
-        holder = run.pid, run.pid_started
-        before = self._last_of.get(holder)
-        self._last_of[holder] = run
-        # A supervisor goes on to its next run only when the one before is over.
-        if before is not None and spool.has_result(before.directory):
-            self._has_ended(before)
-
-    def _unwatch(self, run: Run) -> None:
-        if run.pidfd >= 0:
-            holder = run.pid, run.pid_started
-            if self._last_of.get(holder) is run:
-                del self._last_of[holder]
-            self._watched.forget(run.pidfd)
-            os.close(run.pidfd)
-            run.pidfd = -1
-
-    def _has_ended(self, run: Run, result: Mapping[str, Any] | None = None) -> None:
-        self._unwatch(run)
-        run.result = result
-        self._ended.append(run)
-        if not self._settling:
-            self._settling = True
-            self._spawn(self._settle_all())
-
-    async def _settle_all(self) -> None:
-        until = time.monotonic() + _SLICE
-        while self._ended:
-            run = self._ended.popleft()
-            try:
-                self._settle(run)
-            except Exception as error:
-                self._on_error(f"settling execution {run.execution_id}", error)
-                self._spawn(self._lose(run, f"its result could not be read: {error}"))
-            if time.monotonic() >= until:
-                await asyncio.sleep(0)
-                until = time.monotonic() + _SLICE
-        self._settling = False
-
-    def _settle(self, run: Run) -> None:
-        result = run.result or spool.result(run.directory)
-        if result is not None and "finishedAt" in result:
-            self._report(run, outcome(result))
-            return
-        said = result.get("error") if result is not None else None
-        if self._is_withdrawn(run):
-            self._spawn(self._lose(run, str(said or "no supervisor took it up"), begun=False))
-            return
-        holder = spool.claimed(run.directory)
-        if holder is not None and holder != (run.boot, run.pid, run.pid_started):
-            self._watch(run)
-            return
-        why = "its supervisor is gone"
-        if run.boot not in ("", self._boot):
-            why = "the machine was restarted"
-        self._spawn(self._lose(run, str(said or why)))
-
-    async def _lose(self, run: Run, why: str, *, begun: bool = True) -> None:
-        """The run has no supervisor any more: nothing of it may go on, and its end is unknown;
-        or nobody has begun it, unless something of it is there after all."""
-        try:
-            if run.boot in ("", self._boot):
-                begun = await asyncio.to_thread(clear_away, run) or begun
-        except Exception as error:
-            self._on_error(f"clearing away execution {run.execution_id}", error)
-            begun = True
-        outcome = Outcome(status="lost", finished_at=self._clock.now(), error=why)
-        self._report(run, outcome, begun=begun)
-
-    def _report(self, run: Run, outcome: Outcome, *, begun: bool = True) -> None:
-        boundaries.passing(boundaries.OUTCOME_READ)
-        self._queue.put_nowait(Finished(run.execution_id, run.attempt, outcome, begun))
-        self._remove(run)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._is_over)
-
-    def _is_over(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._on_error("settling runs", error)
+            self._settling.left(runs)
