@@ -83,12 +83,12 @@ def make_loops(
     stops = Stops(store, clock, metrics)
     groups = settings.concurrency_groups
     worker = Worker(store, on.executor, clock, metrics, stops, settings.max_running, groups)
-    scheduler = Scheduler(store, worker, clock, metrics, stops)
+    scheduler = Scheduler(store, worker.releases, clock, metrics, stops)
     dependencies = Dependencies(store, worker, metrics)
     notifying = NotifyLoop(store, on.executor, on.sender, clock, metrics, scheduler.next_slots)
     worker.on_ended = dependencies.ended
     worker.on_notices = notifying.wake
-    worker.tree_revision = reconciler.tree_revision
+    worker.releases.tree_revision = reconciler.tree_revision
     return Loops(
         reconciler,
         ReconcileLoop(

@@ -116,7 +116,9 @@ class Shift:
         self.worker = Worker(
             self.store, cast(Executor, processes), clock, self.metrics, self.stops, 100, {}
         )
-        self.scheduler = Scheduler(self.store, self.worker, clock, self.metrics, self.stops)
+        self.scheduler = Scheduler(
+            self.store, self.worker.releases, clock, self.metrics, self.stops
+        )
 
     def declare(self, job_id: str, expression: str, **payload: Any) -> None:
         schedule = {"cronExpression": expression, **payload.pop("schedule", {})}

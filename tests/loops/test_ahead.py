@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobreconciler.loops.work import DueSlot
+from jobreconciler.loops.releasing import DueSlot
 from jobreconciler.model.execution import Execution, Launch, Trigger
 from jobreconciler.ports import Ending, Started
 
@@ -100,7 +100,9 @@ def test_what_is_stopped_after_it_was_claimed_is_not_launched(tmp_path: Path) ->
             shift.declare("hourly", "0 * * * *")
             pinned = shift.store.pinned(["hourly"])["hourly"]
             slot = clock.now() + timedelta(seconds=0.5)
-            assert await shift.worker.release_ahead([DueSlot(pinned, slot, slot)]) == [True]
+            assert await shift.worker.releases.release_ahead([DueSlot(pinned, slot, slot)]) == [
+                True
+            ]
             await shift.stops.put("job", "hourly", actor="ada", reason=None, until=None)
             await shift.eventually(lambda: shift.history("hourly")[0].status == "queued")
             assert not processes.begun
@@ -124,10 +126,14 @@ def test_what_nobody_wants_any_more_is_not_launched(tmp_path: Path, what: str) -
             shift.declare("often", "* * * * *", limits={"overlap": "replace"})
             pinned = shift.store.pinned(["often"])["often"]
             slot = clock.now() + timedelta(seconds=0.5)
-            assert await shift.worker.release_ahead([DueSlot(pinned, slot, slot)]) == [True]
+            assert await shift.worker.releases.release_ahead([DueSlot(pinned, slot, slot)]) == [
+                True
+            ]
             [claimed] = shift.history("often")
             if what == "replaced":
-                newer = await shift.worker.release(pinned, Trigger("webhook", delivery_id="1"))
+                newer = await shift.worker.releases.release(
+                    pinned, Trigger("webhook", delivery_id="1")
+                )
                 assert newer is not None
                 await shift.eventually(lambda: newer.id in processes.running)
             elif what == "cancelled":
@@ -160,7 +166,7 @@ def test_what_is_cancelled_while_its_process_is_started_is_stopped_then(tmp_path
             shifts.append(shift)
             shift.declare("often", "* * * * *")
             pinned = shift.store.pinned(["often"])["often"]
-            await shift.worker.release(pinned, Trigger("manual", actor="ada"))
+            await shift.worker.releases.release(pinned, Trigger("manual", actor="ada"))
             await shift.eventually(lambda: shift.history("often")[0].status == "cancelled")
             assert shift.history("often")[0].error == "no longer wanted"
 
@@ -176,8 +182,8 @@ def test_a_slot_that_was_handled_is_not_claimed_again(tmp_path: Path) -> None:
             shift.declare("hourly", "0 * * * *", limits={"maxConcurrent": 3})
             pinned = shift.store.pinned(["hourly"])["hourly"]
             due = DueSlot(pinned, clock.now(), clock.now())
-            assert await shift.worker.release_ahead([due]) == [True]
-            assert await shift.worker.release_ahead([due]) == [False]
+            assert await shift.worker.releases.release_ahead([due]) == [True]
+            assert await shift.worker.releases.release_ahead([due]) == [False]
             await shift.eventually(lambda: processes.begun)
             assert shift.worker.counts() == {"running": 1, "queued": 0}
 

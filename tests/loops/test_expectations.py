@@ -62,7 +62,7 @@ def expecting(shift: Shift, **expect: Any) -> None:
 
 async def run(shift: Shift) -> str:
     pinned = shift.store.pinned(["nightly"])["nightly"]
-    made = await shift.worker.release(pinned, Trigger("manual", actor="ada"))
+    made = await shift.worker.releases.release(pinned, Trigger("manual", actor="ada"))
     assert made is not None
     await shift.eventually(lambda: made.id in shift.processes.running)
     return made.id

@@ -116,7 +116,7 @@ def test_what_was_to_start_when_admitting_ends_holds_no_drain_up(tmp_path: Path)
             shift.worker.admitting = shift.worker.admitting and not count
 
         shift.worker._observer.running = running  # type: ignore[method-assign]
-        execution = await shift.worker.release(pinned, Trigger("manual", actor="someone"))
+        execution = await shift.worker.releases.release(pinned, Trigger("manual", actor="someone"))
         assert execution is not None
         await shift.eventually(lambda: not shift.worker.admitting)
         await shift.worker.quiet(10.0)
@@ -220,7 +220,7 @@ def test_a_run_that_cannot_be_asked_for_has_failed(tmp_path: Path) -> None:
             shift.declare("often", "0 0 1 1 *")
             pinned = shift.store.pinned(["often"])["often"]
             wrong = Trigger("manual", actor="ada", parameters={"limits.batchSize": 0})
-            await shift.worker.release(pinned, wrong)
+            await shift.worker.releases.release(pinned, wrong)
             await shift.eventually(lambda: statuses(shift, "often") == ["failed"])
             [failed] = shift.history("often")
             assert failed.error == "limits.batchSize: expected a whole number from 1 to 1000000"

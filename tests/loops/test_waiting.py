@@ -14,7 +14,7 @@ from .shift import RETRY, MovableClock, Processes, Shift, working
 
 async def released(shift: Shift, job_id: str, trigger: Trigger) -> str:
     pinned = await asyncio.to_thread(shift.store.pinned, [job_id])
-    execution = await shift.worker.release(pinned[job_id], trigger)
+    execution = await shift.worker.releases.release(pinned[job_id], trigger)
     assert execution is not None
     return execution.id
 

@@ -133,8 +133,8 @@ class Dependencies:
 
         trigger = Trigger("dependency", upstream=release.upstream)
         if release.kind == "skip":
-            await self._worker.skip(pinned, trigger, UPSTREAM_FAILED, write)
+            await self._worker.releases.skip(pinned, trigger, UPSTREAM_FAILED, write)
             return
-        execution = await self._worker.release(pinned, trigger, write=write)
+        execution = await self._worker.releases.release(pinned, trigger, write=write)
         if execution is not None:
             log.info("released", job=job_id, execution=execution.id, upstream=release.upstream)

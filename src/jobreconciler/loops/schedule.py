@@ -17,8 +17,8 @@ import structlog
 from jobreconciler.core import clock_watch, cron, suspension
 from jobreconciler.core.misfire import due_slots, only_due, owed_after, start_of, stopped_slots
 from jobreconciler.errors import JobReconcilerError, Transient
+from jobreconciler.loops.releasing import DueSlot, Releases
 from jobreconciler.loops.stops import Stops
-from jobreconciler.loops.work import DueSlot, Worker
 from jobreconciler.model.execution import Trigger
 from jobreconciler.model.job import PinnedJob, ScheduleRow
 from jobreconciler.ports import Clock, Observer, Store
@@ -47,10 +47,10 @@ class Scheduler:
     """The schedule loop's state: the row and the next slot of every scheduled job."""
 
     def __init__(
-        self, store: Store, worker: Worker, clock: Clock, observer: Observer, stops: Stops
+        self, store: Store, releases: Releases, clock: Clock, observer: Observer, stops: Stops
     ) -> None:
         self._store = store
-        self._worker = worker
+        self._releases = releases
         self._clock = clock
         self._observer = observer
         self._rows: dict[str, ScheduleRow] = {}
@@ -214,7 +214,7 @@ class Scheduler:
         if not plain:
             return
         try:
-            released = await self._worker.release_ahead(plain)
+            released = await self._releases.release_ahead(plain)
         except Exception:  # when their time has come it is tried again, and told what is wrong
             released = [None] * len(plain)
         for entry, result in zip(entries, released, strict=True):
@@ -277,7 +277,7 @@ class Scheduler:
                 left.append(job_id)
         if not plain:
             return left
-        released = await self._worker.release_all(plain)
+        released = await self._releases.release_all(plain)
         for due, execution in zip(plain, released, strict=True):
             if execution is None:
                 _say_handled(due.pinned.job_id, due.slot)
@@ -330,7 +330,7 @@ class Scheduler:
         missed = stopped_slots(row, until, suspension.skip_reason(stop))
         if missed is None:
             return row
-        await self._worker.skip_slots(pinned, missed, stop)
+        await self._releases.skip_slots(pinned, missed, stop)
         return row._replace(watermark=missed.last)
 
     async def _release_one(self, job_id: str, pinned: PinnedJob | None, now: datetime) -> None:
@@ -341,11 +341,11 @@ class Scheduler:
         row = await self._skip_stopped(row, pinned, now)
         due = due_slots(row, now)
         for missed in due.missed:
-            await self._worker.miss(pinned, missed)
+            await self._releases.miss(pinned, missed)
         for slot in due.run:
             start = start_of(row, slot)
             trigger = Trigger("schedule", slot=slot, caught_up=due.caught_up)
-            released = await self._worker.release(pinned, trigger, due_at=start)
+            released = await self._releases.release(pinned, trigger, due_at=start)
             if released is None:
                 _say_handled(job_id, slot)
         settled = [*due.run, *(missed.last for missed in due.missed)]

@@ -135,7 +135,7 @@ class Triggers:
             )
             return first == execution.id
 
-        execution = await self._worker.release(pinned, trigger, write=write, **how)
+        execution = await self._worker.releases.release(pinned, trigger, write=write, **how)
         return first, execution
 
     async def release_keyed(
@@ -281,7 +281,7 @@ class Triggers:
         ran: list[datetime] = []
         for slot in slots:
             trigger = Trigger("backfill", slot=slot, actor=actor, reason=reason)
-            execution = await self._worker.release(pinned, trigger)
+            execution = await self._worker.releases.release(pinned, trigger)
             if execution is None:
                 ran.append(slot)
             else:

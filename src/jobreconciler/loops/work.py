@@ -1,4 +1,5 @@
-"""Executions → outcomes. Takes what was released, starts it when there is room, records its end.
+"""Executions → outcomes. Starts what was released (releasing.py) when there is room, and records
+its end.
 
 Claims an execution in the store before its process is started: after a crash in between it goes
 back into the line, and no attempt is ever run twice.
@@ -7,51 +8,28 @@ back into the line, and no attempt is ever run twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from jobreconciler.core import notices, suspension
-from jobreconciler.core.admission import Overlap, at_release
-from jobreconciler.core.repository_tree import starts_in_tree
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.core import notices
 from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told, reason_of
 from jobreconciler.loops.ends import Ends
-from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
-from jobreconciler.loops.rulings import (
-    in_spite_of,
-    never_again,
-    no_more,
-    overlap_text,
-    too_late,
-    unwanted,
-)
+from jobreconciler.loops.releasing import Line, Releases
+from jobreconciler.loops.rulings import never_again, no_more, too_late, unwanted
 from jobreconciler.loops.stops import Stops
-from jobreconciler.model.execution import Execution, Missed, Trigger
-from jobreconciler.model.job import PinnedJob
-from jobreconciler.model.suspension import Suspension
+from jobreconciler.model.execution import Execution, Missed
 from jobreconciler.ports import Clock, Executor, Finished, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
 MOST_TAKEN_BACK = 3
 """Launches of one execution that nobody began, after which the next one counts as an attempt."""
-Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
-"""Stores a new execution, if nothing that it stands for was released before."""
-
-
-@dataclass(frozen=True, slots=True)
-class DueSlot:
-    """A slot to release now; `due_at` is when it was to start, jitter included."""
-
-    pinned: PinnedJob
-    slot: datetime
-    due_at: datetime
 
 
 class Worker:
@@ -80,7 +58,6 @@ class Worker:
         self.admitting = True
         self.on_notices: Callable[[], None] = _nobody_listens
         self.on_ended: Callable[[str], None] = _nobody_waits
-        self.tree_revision: Callable[[str], str | None] = _no_tree
         self._attempts = Attempts(
             store,
             executor,
@@ -96,235 +73,28 @@ class Worker:
                 notices=lambda: self.on_notices(),
             ),
         )
+        self.releases = Releases(
+            store,
+            clock,
+            observer,
+            stops,
+            self._flight,
+            self._attempts,
+            Line(
+                admits=lambda: self.admitting,
+                add=self._enqueue,
+                cancel=self.cancel,
+                spawn=self._spawn,
+                notices=lambda: self.on_notices(),
+            ),
+            max_running,
+        )
         self._ends = Ends(lambda ends: self._spawn(self._attempts.settle_all(ends)))
 
     @property
     def trouble(self) -> str | None:
         """What waits for the store; None where nothing does."""
         return self._attempts.trouble
-
-    # ------------------------------------------------------------------ taking executions in
-
-    async def release(
-        self,
-        pinned: PinnedJob,
-        trigger: Trigger,
-        *,
-        due_at: datetime | None = None,
-        dry_run: bool = False,
-        retry_of: str | None = None,
-        write: Write | None = None,
-    ) -> Execution | None:
-        """Store one execution and put it in the line. None: its slot was handled already.
-
-        `write` stores it where more than the row has to be written in the same transaction.
-        Raises Stalled for a manual run of a suspended job, unless it overrides that.
-        """
-        stop = self._stops.over(pinned.job_id, pinned.config)
-        if stop is not None:
-            trigger = in_spite_of(stop, pinned.job_id, trigger)
-            if trigger.type in ("webhook", "dependency"):
-                reason = suspension.skip_reason(stop)
-                return await self.skip(pinned, trigger, reason, write or self._write)
-        execution, choice = self._decided(
-            self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of), pinned
-        )
-        if not await (write or self._write)(execution, pinned.config):
-            return None
-        await self._released(execution, choice, pinned, due_at)
-        return execution
-
-    async def release_all(self, due: Sequence[DueSlot]) -> list[Execution | None]:
-        """As `release` for slots of as many different jobs, none of them stopped, in one
-        transaction. Raises what the store raises: then none of them was written."""
-        decided = [
-            self._decided(self._new(one.pinned, Trigger("schedule", slot=one.slot)), one.pinned)
-            for one in due
-        ]
-        releases = []
-        starting: dict[str, Held] = {}
-        try:
-            for one, (execution, choice) in zip(due, decided, strict=True):
-                held = Held(execution, one.pinned.config, one.due_at)
-                start = choice == "start" and self.admitting
-                attempt = None
-                if start and self._flight.start(held, self._max_running):
-                    starting[execution.id] = held
-                    attempt = self._attempts.begin(held)
-                releases.append((execution, one.pinned.config, attempt))
-            written = await asyncio.wrap_future(self._store.release_all(releases))
-        except BaseException:
-            for execution_id in starting:
-                self._attempts.forget(execution_id)
-            raise
-        new = {
-            execution.id for (execution, _), is_new in zip(decided, written, strict=True) if is_new
-        }
-        begun = [held for execution_id, held in starting.items() if execution_id in new]
-        if begun:
-            self._spawn(self._attempts.launch_all(begun))
-        for execution_id in starting.keys() - new:
-            self._attempts.forget(execution_id)
-        self._observer.running(len(self._flight.running))
-        for one, (execution, choice) in zip(due, decided, strict=True):
-            if execution.id in new and execution.id not in starting:
-                await self._released(execution, choice, one.pinned, one.due_at)
-        return [execution if execution.id in new else None for execution, _ in decided]
-
-    async def release_ahead(self, coming: Sequence[DueSlot]) -> list[bool | None]:
-        """As `release_all`, a moment before their time: each is claimed and only has to be launched
-        then. False: it was handled before. None: it could not start as things are, or too many do
-        already; nothing was written of it."""
-        starting: dict[int, Held] = {}
-        releases = []
-        # By the clock that nobody sets: nothing that is claimed waits for a wall clock set back.
-        ahead = asyncio.get_running_loop().time() - self._clock.now().timestamp()
-        try:
-            for index, one in enumerate(coming):
-                trigger = Trigger("schedule", slot=one.slot)
-                made = self._new(one.pinned, trigger, at=one.due_at)
-                execution, choice = self._decided(made, one.pinned)
-                held = Held(execution, one.pinned.config, one.due_at)
-                start = choice == "start" and self.admitting
-                if start and self._flight.start(held, self._max_running * 3 // 4):
-                    starting[index] = held
-                    attempt = self._attempts.begin(held, one.due_at)
-                    releases.append((execution, one.pinned.config, attempt))
-            if not releases:
-                return [None] * len(coming)
-            written = await asyncio.wrap_future(self._store.release_all(releases))
-        except BaseException:
-            for held in starting.values():
-                self._attempts.forget(held.execution.id)
-            raise
-        results: list[bool | None] = [None] * len(coming)
-        for (index, held), is_new in zip(starting.items(), written, strict=True):
-            results[index] = is_new
-            if is_new:
-                self._spawn(self._launch_at(coming[index].due_at.timestamp() + ahead, held))
-            else:
-                self._attempts.forget(held.execution.id)
-        self._observer.running(len(self._flight.running))
-        return results
-
-    async def _launch_at(self, moment: float, held: Held) -> None:
-        """Launch what was claimed ahead."""
-        await asyncio.sleep(moment - asyncio.get_running_loop().time())
-        await self._attempts.launch_all([held])
-
-    def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
-        """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
-        limits = pinned.config["payload"]["limits"]
-        choice = at_release(
-            limits["overlap"],
-            self._flight.active(pinned.job_id),
-            self._flight.waiting(pinned.job_id),
-            limits["maxConcurrent"],
-            execution.trigger.type,
-            in_turn=execution.trigger.in_turn,
-        )
-        if choice == "skip":
-            execution = replace(
-                execution,
-                status="skipped",
-                finished_at=execution.queued_at,
-                error=overlap_text(limits["maxConcurrent"], execution.trigger),
-            )
-        return execution, choice
-
-    async def _released(
-        self,
-        execution: Execution,
-        choice: Overlap,
-        pinned: PinnedJob,
-        due_at: datetime | None,
-    ) -> None:
-        """It is in the store: into the line with it, unless it was skipped."""
-        if choice == "skip":
-            self._observer.slot_skipped(pinned.job_id, "overlap")
-            log.info("skipped", job=pinned.job_id, execution=execution.id, reason="overlap")
-            return
-        try:
-            await self._make_room(choice, pinned.job_id)
-        except (JobReconcilerError, OSError) as error:
-            # Whatever it was to take the place of goes on, and it waits.
-            log.error("room_not_made", job=pinned.job_id, execution=execution.id, error=str(error))
-            self._observer.loop_error("work")
-        self._enqueue(Held(execution, pinned.config, due_at))
-
-    async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
-        return await asyncio.wrap_future(self._store.release(execution, config))
-
-    async def skip(
-        self, pinned: PinnedJob, trigger: Trigger, reason: str, write: Write
-    ) -> Execution | None:
-        """Record a trigger that starts nothing, for `reason`."""
-        made = self._new(pinned, trigger)
-        execution = replace(made, status="skipped", finished_at=made.queued_at, error=reason)
-        if not await write(execution, pinned.config):
-            return None
-        self._observer.slot_skipped(pinned.job_id, reason)
-        log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
-        return execution
-
-    async def skip_slots(self, pinned: PinnedJob, missed: Missed, stop: Suspension) -> None:
-        """Record slots that somebody's stop keeps from starting; they are not caught up."""
-        made = self._new(pinned, Trigger("schedule"))
-        execution = replace(
-            made,
-            status="skipped",
-            missed=missed,
-            finished_at=made.queued_at,
-            error=suspension.sentence(stop),
-        )
-        written = self._store.skip_slots(execution, pinned.config, stop.created_at)
-        if await asyncio.wrap_future(written):
-            for _ in range(min(missed.count, 1000)):
-                self._observer.slot_skipped(pinned.job_id, missed.reason)
-            log.info("skipped", job=pinned.job_id, count=missed.count, reason=missed.reason)
-
-    async def miss(self, pinned: PinnedJob, missed: Missed) -> None:
-        """Record slots that nobody started."""
-        execution = replace(
-            self._new(pinned, Trigger("schedule")),
-            status="missed",
-            missed=missed,
-            finished_at=self._clock.now(),
-            error=missed.reason,
-        )
-        told = notices.of_missed(execution, pinned.config)
-        if await asyncio.wrap_future(self._store.release(execution, pinned.config, told=told)):
-            if told is not None:
-                self.on_notices()
-            self._observer.slot_missed(pinned.job_id, missed.count)
-            log.warning("missed", job=pinned.job_id, count=missed.count, reason=missed.reason)
-
-    def _new(
-        self,
-        pinned: PinnedJob,
-        trigger: Trigger,
-        *,
-        dry_run: bool = False,
-        retry_of: str | None = None,
-        at: datetime | None = None,
-    ) -> Execution:
-        now = at or self._clock.now()
-        revision = pinned.revision
-        if starts_in_tree(pinned.config, trigger.parameters):
-            # Files beside the job's own have changed since that was applied.
-            revision = self.tree_revision(pinned.job_id) or revision
-        return Execution(
-            id=new_execution_id(now),
-            job_id=pinned.job_id,
-            status="queued",
-            trigger=trigger,
-            queued_at=now,
-            revision=revision,
-            generation=pinned.generation,
-            config_digest=pinned.digest,
-            dry_run=dry_run,
-            retry_of=retry_of,
-        )
 
     def _enqueue_again(self, held: Held) -> None:
         self._enqueue(held, counted=True)
@@ -333,14 +103,6 @@ class Worker:
         self._flight.wait(held, counted=counted)
         self._observer.waiting(len(self._flight.line))
         self._wake.set()
-
-    async def _make_room(self, choice: Overlap, job_id: str) -> None:
-        if choice == "replace":
-            await self._replace_oldest(job_id)
-        elif choice == "supersede":
-            waiting = self._flight.superseded(job_id)
-            if waiting is not None:
-                await self.cancel(waiting, "replaced by a newer run: one of it may wait")
 
     def _may_start(self, held: Held) -> bool:
         """Whether one that was claimed is still to be launched."""
@@ -395,14 +157,6 @@ class Worker:
                 self.on_notices()
             self._observer.slot_missed(held.job_id, 1)
             log.warning("missed", job=held.job_id, execution=execution.id, reason=missed.reason)
-
-    async def _replace_oldest(self, job_id: str) -> None:
-        """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
-        replaceable = self._flight.replaceable
-        waiting, running = self._flight.waiting_of(job_id), self._flight.running_of(job_id)
-        replaced = replaceable(waiting) or replaceable(running)
-        if replaced is not None:
-            await self.cancel(replaced, "replaced by a newer run")
 
     async def cancel(self, execution_id: str, reason: str) -> bool:
         """Drop a waiting execution or stop a running one. False: it is neither."""
@@ -588,10 +342,6 @@ class Worker:
 
 def _nobody_listens() -> None:
     """Notices are in the store; who sends them looks there by itself, only later."""
-
-
-def _no_tree(_job_id: str) -> None:
-    """Without a repository a run starts at its job's own revision."""
 
 
 def _nobody_waits(_job_id: str) -> None:

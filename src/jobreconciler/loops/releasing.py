@@ -1,0 +1,310 @@
+"""Triggers → executions: each is stored, and then waits, starts, or stays where it was skipped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from jobreconciler.core import notices, suspension
+from jobreconciler.core.admission import Overlap, at_release
+from jobreconciler.core.repository_tree import starts_in_tree
+from jobreconciler.errors import JobReconcilerError
+from jobreconciler.loops.attempts import Attempts
+from jobreconciler.loops.ids import new_execution_id
+from jobreconciler.loops.inflight import Held, InFlight
+from jobreconciler.loops.rulings import in_spite_of, overlap_text
+from jobreconciler.loops.stops import Stops
+from jobreconciler.model.execution import Attempt, Execution, Missed, Trigger
+from jobreconciler.model.job import PinnedJob
+from jobreconciler.model.suspension import Suspension
+from jobreconciler.ports import Clock, Observer, Store
+
+log = structlog.get_logger("jobreconciler.work")
+
+Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
+"""Stores a new execution, if nothing that it stands for was released before."""
+_Decided = tuple[Held, Overlap]
+"""An execution, and what becomes of it at its job's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueSlot:
+    """A slot to release now; `due_at` is when it was to start, jitter included."""
+
+    pinned: PinnedJob
+    slot: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What takes in what was released. `admits`: whether anything may start; `add`: it waits;
+    `cancel`: for another; `spawn`: nobody waits for that; `notices`: there is something to send."""
+
+    admits: Callable[[], bool]
+    add: Callable[[Held], None]
+    cancel: Callable[[str, str], Awaitable[bool]]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    notices: Callable[[], None]
+
+
+class Releases:
+    """Used on the event loop only. `tree_revision` is where a run of a job starts that needs the
+    repository's files; None: at its own revision."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        observer: Observer,
+        stops: Stops,
+        flight: InFlight,
+        attempts: Attempts,
+        line: Line,
+        max_running: int,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._stops = stops
+        self._flight = flight
+        self._attempts = attempts
+        self._line = line
+        self._max_running = max_running
+        self.tree_revision: Callable[[str], str | None] = _no_tree
+
+    async def release(
+        self,
+        pinned: PinnedJob,
+        trigger: Trigger,
+        *,
+        due_at: datetime | None = None,
+        dry_run: bool = False,
+        retry_of: str | None = None,
+        write: Write | None = None,
+    ) -> Execution | None:
+        """Store one execution and put it in the line. None: its slot was handled already.
+
+        `write` stores it where more than the row has to be written in the same transaction.
+        Raises Stalled for a manual run of a suspended job, unless it overrides that.
+        """
+        stop = self._stops.over(pinned.job_id, pinned.config)
+        if stop is not None:
+            trigger = in_spite_of(stop, pinned.job_id, trigger)
+            if trigger.type in ("webhook", "dependency"):
+                reason = suspension.skip_reason(stop)
+                return await self.skip(pinned, trigger, reason, write or self._write)
+        execution, choice = self._decided(
+            self._new(pinned, trigger, dry_run=dry_run, retry_of=retry_of), pinned
+        )
+        if not await (write or self._write)(execution, pinned.config):
+            return None
+        await self._released(Held(execution, pinned.config, due_at), choice)
+        return execution
+
+    async def release_all(self, due: Sequence[DueSlot]) -> list[Execution | None]:
+        """As `release` for slots of as many different jobs, none of them stopped, in one
+        transaction. Raises what the store raises: then none of them was written."""
+        wanted = [self._of_slot(one) for one in due]
+        written, starting = await self._write_all(wanted, self._max_running)
+        begun = [wanted[index][0] for index in starting if written[index]]
+        if begun:
+            self._line.spawn(self._attempts.launch_all(begun))
+        for index, (held, choice) in enumerate(wanted):
+            if written[index] and index not in starting:
+                await self._released(held, choice)
+        return [
+            held.execution if is_new else None
+            for (held, _), is_new in zip(wanted, written, strict=True)
+        ]
+
+    async def release_ahead(self, coming: Sequence[DueSlot]) -> list[bool | None]:
+        """As `release_all`, a moment before their time: each is claimed and only has to be launched
+        then. False: it was handled before. None: it could not start as things are, or too many do
+        already; nothing was written of it."""
+        # By the clock that nobody sets: nothing that is claimed waits for a wall clock set back.
+        ahead = asyncio.get_running_loop().time() - self._clock.now().timestamp()
+        wanted = [self._of_slot(one, at=one.due_at) for one in coming]
+        written, starting = await self._write_all(wanted, self._max_running * 3 // 4, ahead=True)
+        for index in starting:
+            if written[index]:
+                moment = coming[index].due_at.timestamp() + ahead
+                self._line.spawn(self._launch_at(moment, wanted[index][0]))
+        return written
+
+    async def _write_all(
+        self, wanted: Sequence[_Decided], most: int, *, ahead: bool = False
+    ) -> tuple[list[bool | None], dict[int, Attempt]]:
+        """Stores them in one transaction, those that may start with their first attempt. Of each
+        whether it is new, None where it was not written: `ahead` leaves out what may not start. And
+        what starts, by index: no longer where it was not new."""
+        releases: list[tuple[Execution, dict[str, Any], Attempt | None]] = []
+        of_release: list[int] = []
+        starting: dict[int, Attempt] = {}
+        try:
+            for index, (held, choice) in enumerate(wanted):
+                start = choice == "start" and self._line.admits()
+                if start and self._flight.start(held, most):
+                    starting[index] = self._attempts.begin(held, held.due_at if ahead else None)
+                elif ahead:
+                    continue
+                of_release.append(index)
+                releases.append((held.execution, held.config, starting.get(index)))
+            stored = (
+                await asyncio.wrap_future(self._store.release_all(releases)) if releases else []
+            )
+        except BaseException:
+            for index in starting:
+                self._attempts.forget(wanted[index][0].execution.id)
+            raise
+        written: list[bool | None] = [None] * len(wanted)
+        for index, is_new in zip(of_release, stored, strict=True):
+            written[index] = is_new
+            if not is_new and index in starting:
+                self._attempts.forget(wanted[index][0].execution.id)
+        self._observer.running(len(self._flight.running))
+        return written, starting
+
+    async def _launch_at(self, moment: float, held: Held) -> None:
+        """Launch what was claimed ahead."""
+        await asyncio.sleep(moment - asyncio.get_running_loop().time())
+        await self._attempts.launch_all([held])
+
+    def _of_slot(self, due: DueSlot, at: datetime | None = None) -> _Decided:
+        made = self._new(due.pinned, Trigger("schedule", slot=due.slot), at=at)
+        execution, choice = self._decided(made, due.pinned)
+        return Held(execution, due.pinned.config, due.due_at), choice
+
+    def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
+        """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
+        limits = pinned.config["payload"]["limits"]
+        choice = at_release(
+            limits["overlap"],
+            self._flight.active(pinned.job_id),
+            self._flight.waiting(pinned.job_id),
+            limits["maxConcurrent"],
+            execution.trigger.type,
+            in_turn=execution.trigger.in_turn,
+        )
+        if choice == "skip":
+            execution = replace(
+                execution,
+                status="skipped",
+                finished_at=execution.queued_at,
+                error=overlap_text(limits["maxConcurrent"], execution.trigger),
+            )
+        return execution, choice
+
+    async def _released(self, held: Held, choice: Overlap) -> None:
+        """It is in the store: into the line with it, unless it was skipped."""
+        job_id, execution_id = held.job_id, held.execution.id
+        if choice == "skip":
+            self._observer.slot_skipped(job_id, "overlap")
+            log.info("skipped", job=job_id, execution=execution_id, reason="overlap")
+            return
+        try:
+            await self._make_room(choice, job_id)
+        except (JobReconcilerError, OSError) as error:
+            # Whatever it was to take the place of goes on, and it waits.
+            log.error("room_not_made", job=job_id, execution=execution_id, error=str(error))
+            self._observer.loop_error("work")
+        self._line.add(held)
+
+    async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
+        return await asyncio.wrap_future(self._store.release(execution, config))
+
+    async def _make_room(self, choice: Overlap, job_id: str) -> None:
+        if choice == "replace":
+            await self._replace_oldest(job_id)
+        elif choice == "supersede":
+            waiting = self._flight.superseded(job_id)
+            if waiting is not None:
+                await self._line.cancel(waiting, "replaced by a newer run: one of it may wait")
+
+    async def _replace_oldest(self, job_id: str) -> None:
+        """`overlap: replace`: what waits is dropped, else the oldest run is stopped."""
+        replaceable = self._flight.replaceable
+        waiting, running = self._flight.waiting_of(job_id), self._flight.running_of(job_id)
+        replaced = replaceable(waiting) or replaceable(running)
+        if replaced is not None:
+            await self._line.cancel(replaced, "replaced by a newer run")
+
+    async def skip(
+        self, pinned: PinnedJob, trigger: Trigger, reason: str, write: Write
+    ) -> Execution | None:
+        """Record a trigger that starts nothing, for `reason`."""
+        made = self._new(pinned, trigger)
+        execution = replace(made, status="skipped", finished_at=made.queued_at, error=reason)
+        if not await write(execution, pinned.config):
+            return None
+        self._observer.slot_skipped(pinned.job_id, reason)
+        log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
+        return execution
+
+    async def skip_slots(self, pinned: PinnedJob, missed: Missed, stop: Suspension) -> None:
+        """Record slots that somebody's stop keeps from starting; they are not caught up."""
+        made = self._new(pinned, Trigger("schedule"))
+        execution = replace(
+            made,
+            status="skipped",
+            missed=missed,
+            finished_at=made.queued_at,
+            error=suspension.sentence(stop),
+        )
+        written = self._store.skip_slots(execution, pinned.config, stop.created_at)
+        if await asyncio.wrap_future(written):
+            for _ in range(min(missed.count, 1000)):
+                self._observer.slot_skipped(pinned.job_id, missed.reason)
+            log.info("skipped", job=pinned.job_id, count=missed.count, reason=missed.reason)
+
+    async def miss(self, pinned: PinnedJob, missed: Missed) -> None:
+        """Record slots that nobody started."""
+        execution = replace(
+            self._new(pinned, Trigger("schedule")),
+            status="missed",
+            missed=missed,
+            finished_at=self._clock.now(),
+            error=missed.reason,
+        )
+        told = notices.of_missed(execution, pinned.config)
+        if await asyncio.wrap_future(self._store.release(execution, pinned.config, told=told)):
+            if told is not None:
+                self._line.notices()
+            self._observer.slot_missed(pinned.job_id, missed.count)
+            log.warning("missed", job=pinned.job_id, count=missed.count, reason=missed.reason)
+
+    def _new(
+        self,
+        pinned: PinnedJob,
+        trigger: Trigger,
+        *,
+        dry_run: bool = False,
+        retry_of: str | None = None,
+        at: datetime | None = None,
+    ) -> Execution:
+        now = at or self._clock.now()
+        revision = pinned.revision
+        if starts_in_tree(pinned.config, trigger.parameters):
+            # Files beside the job's own have changed since that was applied.
+            revision = self.tree_revision(pinned.job_id) or revision
+        return Execution(
+            id=new_execution_id(now),
+            job_id=pinned.job_id,
+            status="queued",
+            trigger=trigger,
+            queued_at=now,
+            revision=revision,
+            generation=pinned.generation,
+            config_digest=pinned.digest,
+            dry_run=dry_run,
+            retry_of=retry_of,
+        )
+
+
+def _no_tree(_job_id: str) -> None:
+    """Without a repository a run starts at its job's own revision."""
