@@ -15,7 +15,7 @@ from jobreconciler.loops.releasing import DueSlot
 from jobreconciler.model.execution import Execution, Launch, Trigger
 from jobreconciler.ports import Ending, Started
 
-from .shift import MovableClock, Processes, Shift, working
+from .shift import RETRY, MovableClock, Processes, Shift, working
 from .test_given_up import change_job
 
 NEARLY = timedelta(milliseconds=8)
@@ -151,12 +151,16 @@ def test_what_nobody_wants_any_more_is_not_launched(tmp_path: Path, what: str) -
     asyncio.run(main())
 
 
-def test_what_is_cancelled_while_its_process_is_started_is_stopped_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_what_is_cancelled_while_its_process_is_started_is_stopped_then(
+    tmp_path: Path, attempt: int
+) -> None:
     clock = MovableClock()
 
     class Slow(Processes):
         async def start(self, launch: Launch) -> Started:
-            assert await shifts[0].worker.cancel(launch.execution_id, "no longer wanted")
+            if launch.attempt == attempt:
+                assert await shifts[0].worker.cancel(launch.execution_id, "no longer wanted")
             return await super().start(launch)
 
     shifts: list[Shift] = []
@@ -164,9 +168,13 @@ def test_what_is_cancelled_while_its_process_is_started_is_stopped_then(tmp_path
     async def main() -> None:
         async with working(tmp_path, clock, Slow(clock, at_once=False)) as shift:
             shifts.append(shift)
-            shift.declare("often", "* * * * *")
+            retry = {**RETRY, "maxAttempts": 2, "initialDelay": 0.05}
+            shift.declare("often", "* * * * *", retry=retry)
             pinned = shift.store.pinned(["often"])["often"]
             await shift.worker.releases.release(pinned, Trigger("manual", actor="ada"))
+            if attempt == 2:
+                [execution_id] = await shift.eventually(lambda: list(shift.processes.running))
+                shift.processes.end(execution_id, "failed")
             await shift.eventually(lambda: shift.history("often")[0].status == "cancelled")
             assert shift.history("often")[0].error == "no longer wanted"
 

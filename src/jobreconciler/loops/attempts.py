@@ -98,6 +98,7 @@ class Attempts:
     def begin(self, held: Held, at: datetime | None = None) -> Attempt:
         """Its next attempt, at `at` or now, which the store has still to be told of."""
         held.attempts += 1
+        held.launched = False
         attempt = Attempt(held.attempts, at or self._clock.now())
         held.started_at = held.started_at or attempt.started_at
         return attempt
