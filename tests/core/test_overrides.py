@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from jobreconciler.core.nesting import MOST_LEVELS
 from jobreconciler.core.overrides import chosen, merged, picked
 from jobreconciler.errors import Invalid
 
@@ -72,3 +74,36 @@ def test_a_run_gets_the_batch_size_and_the_parameters_and_the_config_stays_as_it
 def test_a_batch_size_out_of_bounds_is_refused(size: Any) -> None:
     with pytest.raises(Invalid, match=r"limits\.batchSize: expected a whole number"):
         merged(config(), {"limits.batchSize": size})
+
+
+UNFIT = {
+    "too deep": (
+        [[*range(3), None]] * 2 + [json.loads("[" * 250 + "]" * 250)],
+        "nested more than 64 levels deep",
+    ),
+    "half a character": ({"a": ["x", "\ud800"]}, "holds half a character"),
+    "half a character in a key": ({"\udfff": 1}, "holds half a character"),
+    "no number": ({"a": [1.5, float("nan")]}, "holds NaN or an infinity"),
+    "too large a number": (json.loads("1e999"), "holds NaN or an infinity"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT.values(), ids=UNFIT.keys())
+def test_what_could_not_be_read_again_is_refused_by_name(case: tuple[Any, str]) -> None:
+    value, why = case
+    for refusing in (
+        lambda: chosen({"full": value}, ALLOWED),
+        lambda: picked({"full": value, "sender": {}}, ALLOWED),
+    ):
+        with pytest.raises(Invalid, match=f"^full: {why}") as refused:
+            refusing()
+        assert refused.value.reason == "InvalidParameters"
+
+
+def test_what_nobody_may_set_is_not_looked_at() -> None:
+    assert picked({"sender": "\ud800", "full": True}, ALLOWED) == {"full": True}
+
+
+def test_as_deep_as_a_value_may_be_it_is_taken() -> None:
+    value = json.loads("[" * MOST_LEVELS + "]" * MOST_LEVELS)
+    assert chosen({"full": value}, ALLOWED) == {"full": value}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, next_end, shell, within
+from execute.arena import Arena, eventually, next_end, python, shell, within
+from jobreconciler.core.nesting import MOST_LEVELS
 from jobreconciler.execute.reports import LONGEST_LINE, MOST_METRICS, Reports
+from jobreconciler.model.execution import Outcome
 
 
 class Heard:
@@ -29,6 +32,10 @@ class Heard:
         return self.reports
 
 
+def deep(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
 UNDERSTOOD = {
     "progress": ('{"progress": {"done": 3, "total": 9}}', "progress", [3, 9]),
     "a metric": (
@@ -43,6 +50,11 @@ UNDERSTOOD = {
     ),
     "a result": ('{"result": {"rows": [1, 2]}}', "result", {"rows": [1, 2]}),
     "an error": ('{"error": "the file is empty"}', "error", "the file is empty"),
+    "a result as deep as they may be": (
+        f'{{"result": {deep(MOST_LEVELS)}}}',
+        "result",
+        json.loads(deep(MOST_LEVELS)),
+    ),
     "two kinds in one line": (
         '{"progress": {"done": 1, "total": 1}, "result": {}}',
         "progress",
@@ -76,6 +88,18 @@ NOT_UNDERSTOOD = {
     "a metric that is no number": (
         '{"metric": {"name": "rows", "value": NaN}}',
         "metric 'rows' needs a finite number `value` and a text `unit`",
+    ),
+    "a metric beyond what a float holds": (
+        f'{{"metric": {{"name": "rows", "value": {10**400}}}}}',
+        "metric 'rows' needs a finite number `value` and a text `unit`",
+    ),
+    "a result that is too deep": (
+        f'{{"result": {deep(MOST_LEVELS + 1)}}}',
+        "result is nested more than 64 levels deep",
+    ),
+    "a field of a log line that is too deep": (
+        f'{{"log": {{"message": "x", "field": {deep(900)}}}}}',
+        "log is nested more than 64 levels deep",
     ),
     "a metric without a name": (
         '{"metric": {"value": 1}}',
@@ -146,6 +170,30 @@ def test_a_shell_script_reports_with_echo(arena: Arena) -> None:
     )
     assert note == "[jobreconciler: report line 5 was not understood: it is not JSON]"
     assert count == "[jobreconciler: 1 report lines were not understood]"
+
+
+def test_a_result_that_no_reader_takes_harms_neither_its_run_nor_the_server(arena: Arena) -> None:
+    async def both() -> tuple[Outcome, Outcome]:
+        async with arena.executor() as executor:
+            await arena.outcome(executor, shell("true"))
+            server = executor.server_pid
+            said = python(f"import os; os.write(3, b'{{\"result\": ' + b'{deep(250)}' + b'}}')")
+            ends = await arena.outcome(executor, said), await arena.outcome(executor, shell("true"))
+            assert executor.server_pid == server
+            return ends
+
+    first, second = within(both())
+    assert (first.status, first.result) == ("succeeded", None)
+    assert second.status == "succeeded"
+    assert arena.output(2) == (
+        "[jobreconciler: report line 1 was not understood: result is nested more than 64 levels "
+        "deep]\n[jobreconciler: 1 report lines were not understood]\n"
+    )
+
+
+def test_half_a_character_in_a_result_becomes_a_whole_one(arena: Arena) -> None:
+    outcome = arena.once(shell(r"""printf '{"result": {"name": "a\\ud800b"}}' >&3"""))
+    assert outcome.result == {"name": "a?b"}
 
 
 def test_a_failed_job_may_say_why(arena: Arena) -> None:

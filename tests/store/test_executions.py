@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,6 +62,19 @@ def test_an_execution_is_read_back_as_it_was_released(store: SqlStore) -> None:
     assert store.execution("e2") is None
     assert store.config_versions(["d" * 64]).get("d" * 64) == CONFIG
     assert store.config_versions(["e" * 64]).get("e" * 64) is None
+
+
+def test_what_an_earlier_version_let_in_makes_no_list_unreadable(store: SqlStore) -> None:
+    """More levels than the quick reader goes down, and half a character."""
+    deep = json.loads('{"a":' * 250 + "1" + "}" * 250)
+    trigger = Trigger("webhook", parameters={"kwargs": deep, "half": "a\ud800"})
+    assert release(store, execution(trigger=trigger))
+    assert begin(store, "e1", ATTEMPT)
+    (unfinished,) = store.unfinished()
+    assert unfinished.trigger.parameters == {"kwargs": deep, "half": "a\ufffd"}
+    assert end(store, "e1", 1, outcome("failed", NOW, result=deep))
+    (read,) = store.executions("nightly").items
+    assert read.result == deep
 
 
 def test_a_run_from_queue_to_end(store: SqlStore) -> None:

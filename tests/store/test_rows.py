@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobreconciler.store.rows import instant, micros, storable
+from jobreconciler.store.rows import instant, micros, read_json, storable, to_json
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -26,3 +29,15 @@ def test_stored_text_can_be_encoded_and_is_stable(text: str) -> None:
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0")))
 def test_text_a_database_takes_stays_as_it_is(text: str) -> None:
     assert storable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("kept", "read"),
+    [
+        pytest.param({"a": [1, 2.5, None, "\u00fc\0"]}, None, id="as most are"),
+        pytest.param(json.loads("[" * 250 + "]" * 250), None, id="deep"),
+        pytest.param({"\ud800": ["a\udfffb\0"]}, {"\ufffd": ["a\ufffdb\0"]}, id="half a character"),
+    ],
+)
+def test_json_is_read_back_whatever_was_kept(kept: Any, read: Any) -> None:
+    assert read_json(to_json(kept)) == (kept if read is None else read)

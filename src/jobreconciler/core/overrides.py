@@ -6,9 +6,11 @@ with dots below it) or `limits.batchSize`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from jobreconciler.core.nesting import MOST_LEVELS, is_too_deep
 from jobreconciler.errors import Invalid
 
 BATCH_SIZE: Final = "limits.batchSize"
@@ -24,7 +26,8 @@ def allowed_of(config: Mapping[str, Any], section: str) -> tuple[str, ...]:
 def chosen(given: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
     """What somebody asked for by name, under the names the job's file uses.
 
-    Raises Invalid (ParameterNotAllowed), naming the first that may not be set.
+    Raises Invalid, naming the first that may not be set (ParameterNotAllowed) or whose value cannot
+    be kept (InvalidParameters).
     """
     known = {_plain(name): name for name in allowed}
     if BATCH_SIZE in known:
@@ -39,16 +42,52 @@ def chosen(given: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
                 + (f"; allowed are {', '.join(allowed)}" if allowed else ""),
             )
         found[_plain(known[_plain(name)])] = value
-    return found
+    return _kept(found)
 
 
 def picked(body: Any, allowed: Sequence[str]) -> dict[str, Any]:
     """The allowed names that stand in a request's JSON body, whole or as a path of objects.
 
-    Everything else in it is passed over: hosts send hundreds of fields of their own.
+    Everything else in it is passed over: hosts send hundreds of fields of their own. Raises Invalid
+    (InvalidParameters), naming the first whose value cannot be kept.
     """
     found = {_plain(name): _at(body, name) for name in allowed}
-    return {name: value for name, value in found.items() if value is not _ABSENT}
+    return _kept({name: value for name, value in found.items() if value is not _ABSENT})
+
+
+def _kept(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Themselves, if all of them read the same wherever they go from here."""
+    for name, value in overrides.items():
+        if is_too_deep(value):
+            why, hint = f"nested more than {MOST_LEVELS} levels deep", "send it as a text"
+        elif any(isinstance(each, float) and not math.isfinite(each) for each in _leaves(value)):
+            why, hint = "holds NaN or an infinity, which JSON has not", "leave it out, or send null"
+        elif not all(_is_text(each) for each in _leaves(value) if isinstance(each, str)):
+            why, hint = "holds half a character (\\ud800 to \\udfff alone)", "send whole characters"
+        else:
+            continue
+        raise Invalid(f"{name}: {why}", reason="InvalidParameters", hint=hint)
+    return overrides
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Every value in it that holds no other, and every key."""
+    if isinstance(value, dict):
+        yield from value
+        value = value.values()
+    elif not isinstance(value, list):
+        yield value
+        return
+    for each in value:
+        yield from _leaves(each)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import functools
+import json
 import os
 import resource
 import socket
@@ -125,7 +126,7 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for number, body in self._unpacker.feed(data):
-            message = from_json(body)
+            message = _read(body)
             if "end" in message:
                 self._on_end(self._going_on.pop(number), message["end"])
             elif "ready" in message:
@@ -170,6 +171,14 @@ class ServerConnection(asyncio.Protocol):
             self.ready.set_exception(ServerGone())
             self.ready.exception()
         self._on_gone(answered)
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = from_json(body)
+    except ValueError:  # deeper than that reader goes: a supervisor of another version sent it
+        message = json.loads(body)
+    return message
 
 
 async def connect(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 
+from jobreconciler.core.nesting import MOST_LEVELS, is_too_deep
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,10 +82,18 @@ class Reports:
             self._refuse("it is not a JSON object")
             return
         for kind, value in said.items():
-            handler = _KINDS.get(kind)
-            problem = handler(self, value) if handler else f"{kind!r} is not a kind of report"
+            problem = self._take_one(kind, value)
             if problem:
                 self._refuse(problem)
+
+    def _take_one(self, kind: str, value: Any) -> str | None:
+        """What is wrong with it."""
+        handler = _KINDS.get(kind)
+        if handler is None:
+            return f"{kind!r} is not a kind of report"
+        if is_too_deep(value):
+            return f"{kind} is nested more than {MOST_LEVELS} levels deep"
+        return handler(self, value)
 
     def _refuse(self, why: str) -> None:
         self.malformed += 1
@@ -158,4 +168,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond what a float holds
+        return False

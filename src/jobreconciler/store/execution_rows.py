@@ -8,7 +8,6 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from pydantic_core import from_json
 from sqlalchemy import and_, or_, select
 
 from jobreconciler.model.execution import Attempt, Execution, Missed, Outcome, Trigger
@@ -21,6 +20,7 @@ from jobreconciler.store.rows import (
     instant_or_none,
     micros,
     micros_or_none,
+    read_json,
     storable_or_none,
     to_json,
 )
@@ -122,7 +122,7 @@ def _trigger_json(trigger: Trigger) -> str:
 
 
 def _read_trigger(type_: Any, packed: str) -> Trigger:
-    found = from_json(packed)
+    found = read_json(packed)
     slot = instant_or_none(found.pop("slot", None))
     if not found:  # of most of them nothing else is set
         return Trigger(type_, slot)
@@ -190,14 +190,14 @@ def _read(row: Row, attempts: tuple[Attempt, ...]) -> Execution:
         error,
         attempts,
         None if progress is None else _pair(progress),
-        from_json(metrics) if metrics else {},
-        None if result is None else from_json(result),
+        read_json(metrics) if metrics else {},
+        None if result is None else read_json(result),
         bool(dry_run),
     )
 
 
 def _pair(packed: str) -> tuple[int, int]:
-    done, total = from_json(packed)
+    done, total = read_json(packed)
     return done, total
 
 

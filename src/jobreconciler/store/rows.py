@@ -24,6 +24,14 @@ quoted = encode_basestring_ascii
 """A text as canonical JSON."""
 
 
+def read_json(text: str) -> Any:
+    """What `to_json` wrote. Halves of surrogate pairs, which nobody else takes, become U+FFFD."""
+    try:
+        return from_json(text)
+    except ValueError:  # such a half, or more levels than the quick reader goes down
+        return json.loads(storable(json.dumps(json.loads(text), ensure_ascii=False)))
+
+
 def micros(at: datetime) -> int:
     """Whole microseconds since the epoch."""
     return (at - _EPOCH) // _MICROSECOND
