@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from execute.arena import Arena, eventually, left_by, server_pid, within
+from execute import faulty
+from execute.arena import Arena, eventually, left_by, within
 from jobreconciler.execute import processes, spool
 from jobreconciler.execute.local import LocalExecutor
 from jobreconciler.execute.pace import IN_A_ROW, MOST, Pace
@@ -29,9 +30,9 @@ SILENT = (
 )
 
 
-def job(arena: Arena, function: str = "say_nothing", **kwargs: Any) -> Launch:
+def job(arena: Arena, function: str = "say_nothing", seconds: int = 30, **kwargs: Any) -> Launch:
     parameters = {"entryPoint": f"execute.example_jobs:{function}", "kwargs": kwargs}
-    return arena.launch(parameters, job_type="python", timeoutSeconds=30)
+    return arena.launch(parameters, job_type="python", timeoutSeconds=seconds)
 
 
 async def start_all(executor: LocalExecutor, launches: list[Launch]) -> None:
@@ -340,6 +341,32 @@ def test_a_limit_holds_though_the_run_was_handed_out_with_others(
         ends = await ends_of(executor, launches)
         assert ends.pop(late.execution_id).status == "timed_out"
         assert {end.status for end in ends.values()} == {"succeeded"}
+
+    together(arena, body)
+
+
+RESTLESS = """
+from jobreconciler.execute import signals
+make = signals.Signals.__init__
+def make_restless(self):
+    make(self)
+    self.wake = os.open("/dev/zero", os.O_RDONLY)
+signals.Signals.__init__ = make_restless
+"""
+
+
+def test_a_limit_holds_though_orphans_wake_the_supervisor_all_the_time(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty.warm(monkeypatch, tmp_path, RESTLESS)
+
+    async def body(executor: LocalExecutor) -> None:
+        never = {"path": str(tmp_path / "never")}
+        launches = [job(arena, "wait_for", seconds=1, **never), job(arena), job(arena)]
+        await start_all(executor, launches)
+        ends = await ends_of(executor, launches)
+        statuses = [ends[launch.execution_id].status for launch in launches]
+        assert statuses == ["timed_out", "succeeded", "succeeded"]
 
     together(arena, body)
 

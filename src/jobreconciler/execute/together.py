@@ -61,15 +61,19 @@ class Together:
         poll = select.poll()
         for descriptor in (self._signals.wake, self._starter.channel, output, report):
             poll.register(descriptor, select.POLLIN)
-        position = None
+        position, since = None, float("inf")
         while not self._is_settled():
             ready = [descriptor for descriptor, _ in poll.poll(TICK * 1000)]
             if self._signals.wake in ready:
                 os.read(self._signals.wake, 512)
             if self._starter.channel in ready:
                 self._hear()
-            stuck = not ready and position == self._starter.shared.position
-            position = self._starter.shared.position
+            before, position = position, self._starter.shared.position
+            now = time.monotonic()
+            if position != before:
+                since = now
+            # By the clock: what a job orphans may wake this process as often as it likes.
+            stuck = now - since >= TICK
             if output in ready or report in ready or stuck or self._is_called():
                 return self._halt()
         return self._state()
