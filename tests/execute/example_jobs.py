@@ -142,6 +142,12 @@ def end_badly(_: JobContext, how: str) -> None:
         time.sleep(600)
 
 
+def close_control(_: JobContext) -> None:
+    """Closes what the worker speaks to its supervisor through, and goes on until that shows."""
+    os.close(4)
+    time.sleep(0.1)
+
+
 def leave_a_thread(_: JobContext) -> dict[str, Any]:
     threading.Thread(target=time.sleep, args=(0.3,)).start()
     return {"pid": os.getpid()}

@@ -201,23 +201,23 @@ def test_those_that_a_killed_supervisor_had_not_begun_run_once_elsewhere(
     together(arena, body)
 
 
-async def handed_out(executor: LocalExecutor, launches: list[Launch], arena: Arena) -> None:
-    """All at once, and the first of them has begun; the server's answers may not be read yet."""
-    server = server_pid(executor, python=True)
-    assert server is not None
-    os.kill(server, signal.SIGSTOP)
-    starting = asyncio.gather(*map(executor.start, launches), return_exceptions=True)
-    await asyncio.sleep(0)
-    os.kill(server, signal.SIGCONT)
-    await eventually(lambda: holder(arena, launches[0]))
-    assert not any(isinstance(one, BaseException) for one in await starting)
+def test_one_that_cuts_its_worker_off_takes_no_other_with_it(arena: Arena, tmp_path: Path) -> None:
+    async def body(executor: LocalExecutor) -> None:
+        notes = str(tmp_path / "notes")
+        deaf, bad = job(arena, "close_control"), job(arena, "end_badly", how="raise")
+        others = [job(arena, "note", path=notes) for _ in range(14)]
+        await start_all(executor, [deaf, bad, *others])
+        ends = await ends_of(executor, [deaf, bad, *others])
+        assert ends.pop(deaf.execution_id).status == "succeeded"
+        assert ends.pop(bad.execution_id).error == "RuntimeError: no"
+        assert {(end.status, end.error) for end in ends.values()} == {("succeeded", None)}
+        ran = Counter(Path(notes).read_text().split())
+        assert ran == Counter(launch.execution_id for launch in others)
+
+    together(arena, body)
 
 
-def test_what_waits_when_the_server_is_killed_is_not_begun_and_may_start_elsewhere(
-    arena: Arena, tmp_path: Path
-) -> None:
-    """Not behind the one that goes on: not one of them ends only when that does."""
-
+def test_without_a_server_the_rest_is_run_all_the_same(arena: Arena, tmp_path: Path) -> None:
     async def body(executor: LocalExecutor) -> None:
         gate, notes = tmp_path / "gate", tmp_path / "notes"
         long = job(arena, "wait_for", path=str(gate))

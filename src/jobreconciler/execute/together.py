@@ -15,7 +15,7 @@ import os
 import select
 import time
 
-from jobreconciler.execute import spool
+from jobreconciler.execute import processes, spool
 from jobreconciler.execute.shared import DONE, RUNNING
 
 TYPE_CHECKING = False
@@ -126,13 +126,29 @@ class Together:
         """After the worker's last word, or its end."""
         if not self._gone:
             return bool(self._launches) and self._verdict == DONE, True
+        self._bring_to_rest()
         while self._launches and spool.has_result(self._directory()):
             self._end(b"")
         self._answers.send()
-        if self._launches and spool.claimed(self._directory()) is not None:
+        if self._launches and self._has_claimed():
             return True, False
-        self._starter.bury()
+        self._starter.dismiss()
         return False, False
+
+    def _bring_to_rest(self) -> None:
+        """Nobody hears the worker any more: it has ended, or a job closed what it speaks through.
+        Waits until it goes no further than the run it is at, or has ended."""
+        give_up = time.monotonic() + SETTLES_WITHIN
+        self._starter.shared.halt()
+        while not self._starter.is_dead() and self._starter.shared.position[1] != RUNNING:
+            if time.monotonic() > give_up:
+                self._starter.kill()
+            time.sleep(_LOOK_AGAIN)
+
+    def _has_claimed(self) -> bool:
+        """Whether the worker began the first of those that are left."""
+        holder = spool.claimed(self._directory())
+        return holder is not None and holder[1:] == processes.own_identity()
 
     def _directory(self) -> str:
         directory: str = request_of(self._launches[0][1])["directory"]

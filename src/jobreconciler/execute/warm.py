@@ -112,12 +112,12 @@ class WarmStarter:
         if self._process is not None:
             os.kill(self._process[0], signal.SIGKILL)
 
-    def bury(self) -> None:
-        """The worker has ended and had no run."""
-        if self._process is not None:
-            os.waitpid(self._process[0], 0)
-            self.gone()
-            self._close_pipes()
+    def is_dead(self) -> bool:
+        """Whether the worker has ended; it is not reaped by that."""
+        if self._process is None:
+            return True
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process[0], options) is not None
 
     def gone(self) -> None:
         """The worker has ended and was reaped."""

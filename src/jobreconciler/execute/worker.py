@@ -233,9 +233,13 @@ class Worker:
         return os.pread(self._siblings, 64, 0) == b"%d " % self._pid
 
     def _say(self, said: list[tuple[int, bytes]]) -> None:
-        if said:
+        if not said:
+            return
+        try:
             self._control.sendall(b"".join([frames.pack_body(*one) for one in said]))
-            said.clear()
+        except OSError:  # a job closed it, or nobody is there: what has ended has ended well
+            os._exit(0)
+        said.clear()
 
     def _prepare(self, message: dict[str, Any]) -> None:
         """Everything a fresh interpreter would find; the directory is there already."""
