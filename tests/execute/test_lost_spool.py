@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,27 @@ def test_a_run_whose_spool_is_removed_ends_with_its_true_result(
     assert (first.status, first.exit_code) == ("failed", 7)
     assert second.status == "succeeded"
     assert arena.output(2) == "next\n"
+
+
+def test_a_run_of_which_no_claim_can_be_made_says_so_and_the_next_one_runs(arena: Arena) -> None:
+    """A file in the spool's place, which takes as little as a disk that is full or read-only."""
+
+    async def both(parameters: dict[str, Any], job_type: str) -> tuple[Outcome, Outcome]:
+        async with arena.executor() as executor:
+            runs = arena.state_dir / "runs"
+            runs.rename(arena.state_dir / "aside")
+            runs.touch()
+            first = await arena.outcome(executor, parameters, job_type=job_type)
+            runs.unlink()
+            return first, await arena.outcome(executor, parameters, job_type=job_type)
+
+    (arena.state_dir / "runs").mkdir(parents=True)
+    said = "it was not begun, since no claim of it could be made: Not a directory"
+    python = {"entryPoint": "execute.example_jobs:say_nothing"}
+    for parameters, job_type in ((shell("true"), "command"), (python, "python")):
+        first, second = within(both(parameters, job_type))
+        assert (first.status, first.error, second.status) == ("failed", said, "succeeded")
+        shutil.rmtree(arena.state_dir / "aside")
 
 
 def test_output_that_fills_the_disk_gives_way_to_the_result(arena: Arena, full_disk: Path) -> None:

@@ -217,6 +217,58 @@ def test_one_that_cuts_its_worker_off_takes_no_other_with_it(arena: Arena, tmp_p
     together(arena, body)
 
 
+def test_where_no_claims_can_be_made_each_of_them_says_so(arena: Arena) -> None:
+    async def body(executor: LocalExecutor) -> None:
+        runs = arena.state_dir / "runs"
+        runs.rename(arena.state_dir / "aside")
+        runs.touch()
+        launches = [job(arena) for _ in range(8)]
+        await start_all(executor, launches)
+        ends = await ends_of(executor, launches)
+        runs.unlink()
+        assert Counter((end.status, end.error) for end in ends.values()) == {
+            ("failed", "it was not begun, since no claim of it could be made: Not a directory"): 8
+        }
+        launches = [job(arena) for _ in range(8)]
+        await start_all(executor, launches)
+        ends = await ends_of(executor, launches)
+        assert {end.status for end in ends.values()} == {"succeeded"}
+
+    together(arena, body)
+
+
+DIES_WITH_ITS_CLAIM = """
+from jobreconciler.execute import spool
+claim = spool.claim
+def claim_and_die(run, boot, pid, *rest):
+    made = claim(run, boot, pid, *rest)
+    if pid != os.getpid() and os.path.exists({armed!r}):
+        os.unlink({armed!r})
+        os.kill(os.getpid(), 9)
+    return made
+spool.claim = claim_and_die
+"""
+
+
+def test_a_worker_that_dies_with_its_first_claim_ends_that_run_alone(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed = tmp_path / "armed"
+    faulty.warm(monkeypatch, tmp_path, DIES_WITH_ITS_CLAIM.format(armed=str(armed)))
+
+    async def body(executor: LocalExecutor) -> None:
+        armed.touch()
+        launches = [job(arena) for _ in range(8)]
+        await start_all(executor, launches)
+        ends = await ends_of(executor, launches)
+        assert Counter((end.status, end.error) for end in ends.values()) == {
+            ("failed", "killed by signal 9 (SIGKILL)"): 1,
+            ("succeeded", None): 7,
+        }
+
+    together(arena, body)
+
+
 def test_without_a_server_the_rest_is_run_all_the_same(arena: Arena, tmp_path: Path) -> None:
     async def body(executor: LocalExecutor) -> None:
         gate, notes = tmp_path / "gate", tmp_path / "notes"

@@ -194,9 +194,14 @@ def read_json(path: str) -> dict[str, Any] | None:
     return content
 
 
+def encoded(content: dict[str, Any]) -> bytes:
+    """As `write_json` writes it: half a character becomes a question mark."""
+    return _COMPACT.encode(content).encode("utf-8", "replace")
+
+
 def write_json(path: str, content: dict[str, Any]) -> bytes:
     """Writes by rename: a reader sees the old file or the new one, never a part. Returns it."""
-    text = _COMPACT.encode(content).encode("utf-8", "replace")
+    text = encoded(content)
     part = f"{path}.part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

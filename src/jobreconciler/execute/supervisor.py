@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
+from jobreconciler.execute.ending import NO_OUTPUT, ending
 from jobreconciler.execute.masking import Mask
 from jobreconciler.execute.reports import Reports
 from jobreconciler.execute.signals import Signals
@@ -73,11 +74,15 @@ class Supervisor:
         """Everything, once. False where this process cannot take another run afterwards."""
         waiting = self._starter.waiting
         identity = processes.own_identity()
-        if not spool.claim(self._run, self._request["bootId"], *identity, waiting):
-            return True
-        spool.make(self._run)
-        self._signals.look = True
         started = time.time()
+        try:
+            if not spool.claim(self._run, self._request["bootId"], *identity, waiting):
+                return True
+        except OSError as failure:  # nobody may begin it: only who is told of this end knows of it
+            error = f"it was not begun, since no claim of it could be made: {failure.strerror}"
+            self.result = spool.encoded(self._ending(started, "failed", error))
+            return True
+        self._make_directory()
         try:
             self._begin(self._starter.start(self._request), waiting)
         except (OSError, ValueError) as error:
@@ -88,14 +93,17 @@ class Supervisor:
 
     def take_over(self, given: tuple[int, int, int], started: float, *, over: bool) -> bool:
         """As `run`, for what a worker claimed and began by itself; `over`: and is done with."""
-        with suppress(OSError):  # its output is counted all the same, its result tried again
-            spool.make(self._run)
-        self._signals.look = True
+        self._make_directory()
         self._begin(given, self._starter.waiting)
         if over:
             self._job_status, self._lives_on = 0, True
             self._reap()
         return self._see_through(started)
+
+    def _make_directory(self) -> None:
+        with suppress(OSError):  # its output is counted all the same, its result tried again
+            spool.make(self._run)
+        self._signals.look = True
 
     def _see_through(self, started: float) -> bool:
         now = time.monotonic()
@@ -119,7 +127,8 @@ class Supervisor:
         if waiting is None or waiting[0] != self._job:
             found = processes.stat(self._job)
             if found is not None:
-                spool.name_job(self._run, found.pid, found.started)
+                with suppress(OSError):  # it runs; who looks for it later has its mark
+                    spool.name_job(self._run, found.pid, found.started)
         for descriptor in (self._signals.wake, self._output, self._report):
             self._poll.register(descriptor, select.POLLIN)
         self._channel = self._starter.channel
@@ -357,25 +366,33 @@ class Supervisor:
             figures = {"outputBytes": self._capture.total, "outputDropped": 0}
             error = error or f"its output could not be kept: {failure.strerror}"
         figures["outputDropped"] += self._capture.unwritten
-        result = {
-            "status": status,
-            "exitCode": code,
-            "signal": number,
-            "error": self._mask.text(error) if error else None,
-            "startedAt": wording.instant(started, 6),
-            "finishedAt": wording.instant(time.time(), 6),
-            "result": self._reports.result,
-            "progress": self._reports.progress,
-            "metrics": self._reports.metrics,
-            "malformedReports": self._reports.malformed,
-            **figures,
-        }
-        self._keep(result)
+        self._keep(self._ending(started, status, error, code, number, figures))
         self._capture.sweep()
+
+    def _ending(
+        self,
+        started: float,
+        status: str,
+        error: str | None,
+        code: int | None = None,
+        number: int | None = None,
+        figures: dict[str, int] = NO_OUTPUT,
+    ) -> dict[str, Any]:
+        return ending(
+            status,
+            self._mask.text(error) if error else None,
+            wording.instant(started, 6),
+            wording.instant(time.time(), 6),
+            code=code,
+            number=number,
+            said=self._reports,
+            figures=figures,
+        )
 
     def _keep(self, result: dict[str, Any]) -> None:
         """Writes the result, though the spool was removed or the disk is full: it comes before the
-        output, which makes room for it. Raises OSError where even that does not help."""
+        output, which makes room for it. Where even that does not help, only who is told of this end
+        knows of it."""
         path = f"{self._run}/{spool.RESULT}"
         for pause in _RESULT_TRIES:
             try:
@@ -390,8 +407,10 @@ class Supervisor:
                 time.sleep(pause)
             else:
                 return
-        spool.make(self._run)
-        self.result = spool.write_json(path, result)
+        with suppress(OSError):
+            spool.make(self._run)
+            spool.write_json(path, result)
+        self.result = spool.encoded(result)
 
 
 def _nobody_waits() -> None:

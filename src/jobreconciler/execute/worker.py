@@ -31,7 +31,8 @@ from typing import Any, NoReturn
 
 from pydantic_core import from_json
 
-from jobreconciler.execute import frames, processes, runner, spool, wording
+from jobreconciler.execute import frames, processes, runner, spool
+from jobreconciler.execute.ending import silent
 from jobreconciler.execute.environment import Environment
 from jobreconciler.execute.loaded_code import LoadedCode
 from jobreconciler.execute.processes import LONGEST_ID
@@ -200,9 +201,12 @@ class Worker:
         if not self._may_begin(message):
             return 0, UNWANTED
         self._shared.begin(began / 1e9)
-        if not spool.claim(directory, self._boot, *self._supervisor, self._identity):
+        self._shared.take()  # first: who dies with a claim must not seem to have taken nothing
+        try:
+            if not spool.claim(directory, self._boot, *self._supervisor, self._identity):
+                return 0, UNWANTED
+        except OSError:  # its supervisor meets the same, and says so
             return 0, UNWANTED
-        self._shared.take()
         self._prepare(message)
         self._shared.at(index, RUNNING)
         self._run(message, began)
@@ -213,7 +217,7 @@ class Worker:
             left = _holds(_OUTPUT_FD) or _holds(_TELL_FD) or not self._alone()
             if left or self._shared.halted:
                 return 0, DONE
-            result = _silent(began, ended)
+            result = silent(began, ended)
             spool.write_silent(directory, *self._supervisor, result)
             return number, result
         except OSError:
@@ -317,16 +321,6 @@ def _parsed(body: bytes) -> dict[str, Any]:
 def _holds(pipe: int) -> bool:
     """Whether something was written to it that nobody has read."""
     return fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
-
-
-def _silent(began: int, ended: int) -> bytes:
-    """The result of a run that succeeded without a word: as supervisor.py writes it."""
-    first, last = wording.instant(began / 1e9, 6), wording.instant(ended / 1e9, 6)
-    return (
-        '{"status":"succeeded","exitCode":0,"signal":null,"error":null,'
-        f'"startedAt":"{first}","finishedAt":"{last}","result":null,"progress":null,"metrics":{{}},'
-        '"malformedReports":0,"outputBytes":0,"outputDropped":0}'
-    ).encode()
 
 
 def _place(*descriptors: int) -> None:
