@@ -23,16 +23,24 @@ _COLLECT_EVERY = 50
 
 
 class Lane:
-    """`directory` is that of the run it saw to last, for whoever has to clear away after it."""
+    """One supervisor process's runs; `starter` makes the processes that run them."""
 
     def __init__(self, channel: int, signals: Signals, starter: Any) -> None:
-        self.directory = ""
+        self._directory = ""
         self._channel = channel
         self._signals = signals
         self._starter = starter
         self._answers = Answers(channel)
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._runs = 0
+
+    @property
+    def directory(self) -> str:
+        """That of the run it is at, or would be at next; empty where there is none."""
+        if self._directory or not self._waiting:
+            return self._directory
+        first: str = request_of(self._waiting[0][1])["directory"]
+        return first
 
     def live(self, launches: list[tuple[int, bytes]] | None) -> None:
         """Until the server wants nothing more, or this process can take no other run."""
@@ -74,12 +82,8 @@ class Lane:
                 if not self._see_to(begun=False, over=False):
                     return False
                 continue
-            try:
-                begun, over = Together(
-                    self._waiting, self._signals, self._starter, self._answers
-                ).run()
-            except OSError:
-                begun, over = False, False
+            together = Together(self._waiting, self._signals, self._starter, self._answers)
+            begun, over = together.run() if together.start() else (False, False)
             if begun and not self._see_to(begun=True, over=over):
                 return False
             alone = max(alone, int(not begun))
@@ -91,7 +95,7 @@ class Lane:
             self._answers.send()
         number, body = self._waiting.popleft()
         request = request_of(body)
-        self.directory = request["directory"]
+        self._directory = request["directory"]
         supervisor = Supervisor(request, self._signals, self._starter)
         if self._waiting:
             supervisor.when_long(TICK, self._give_back)
@@ -102,6 +106,7 @@ class Lane:
             goes_on = supervisor.run()
         if goes_on:
             self._answers.add(number, supervisor.result)
+        self._directory = ""
         return goes_on
 
     def _give_back(self) -> None:

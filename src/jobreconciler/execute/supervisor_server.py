@@ -281,13 +281,13 @@ def _be_supervisor(
         lane.live(launches)
         code = 0
     except BaseException as error:
-        _give_up(lane.directory if lane is not None else None, error)
+        _give_up(lane.directory if lane is not None else "", error)
     finally:
         os._exit(code)
 
 
-def _give_up(run: str | None, error: BaseException) -> None:
-    """A supervisor that cannot go on leaves no process behind and says what became of it."""
+def _give_up(run: str, error: BaseException) -> None:
+    """A supervisor that cannot go on leaves no process behind and says what became of its run."""
     import traceback
 
     traceback.print_exc()
@@ -298,10 +298,11 @@ def _give_up(run: str | None, error: BaseException) -> None:
         except ChildProcessError:
             break
     claim = spool.claimed(run) if run else None
-    if claim is None or claim[1] != os.getpid():
+    if claim is None or claim[1:] != processes.own_identity() or spool.has_result(run):
         return
     result = {"status": "lost", "error": f"its supervisor failed: {type(error).__name__}: {error}"}
     try:
+        spool.make(run)
         spool.write_json(f"{run}/{spool.RESULT}", result)
     except OSError:
         sys.stderr.write("no result could be written\n")

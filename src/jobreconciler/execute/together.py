@@ -51,13 +51,18 @@ class Together:
         self._verdict = b""
         self._gone = False
 
+    def start(self) -> bool:
+        """Hands them to a worker. False where there is none: nothing was begun then."""
+        try:
+            self._starter.start_several(self._launches)
+        except OSError:
+            return False
+        return True
+
     def run(self) -> tuple[bool, bool]:
         """Takes from the front of the launches those that need nothing more. Whether the first one
-        left has begun, and whether it is over but for its output; the worker waits behind it.
-
-        Raises OSError where there is no worker; nothing was begun then.
-        """
-        _, output, report = self._starter.start_several(self._launches)
+        left has begun, and whether it is over but for its output; the worker waits behind it."""
+        _, output, report = self._starter.given
         poll = select.poll()
         for descriptor in (self._signals.wake, self._starter.channel, output, report):
             poll.register(descriptor, select.POLLIN)
