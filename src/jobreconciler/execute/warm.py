@@ -152,6 +152,7 @@ class WarmStarter:
             self._output = self._report = -1
 
     def _fork(self) -> None:
+        identity = processes.own_identity()
         ours, theirs = socket.socketpair()
         output, write = spawn.pipe()
         report, tell = spawn.pipe()
@@ -166,7 +167,13 @@ class WarmStarter:
             if pid == 0:
                 try:
                     worker.Worker(
-                        theirs.detach(), write, tell, self.shared, self._marker, self._umask
+                        theirs.detach(),
+                        write,
+                        tell,
+                        self.shared,
+                        self._marker,
+                        self._umask,
+                        identity,
                     ).live()
                 finally:
                     os._exit(1)

@@ -86,7 +86,8 @@ class Marker:
 
 
 class Worker:
-    """One worker, from its fork to its end. `live` never returns."""
+    """One worker, from its fork to its end. `live` never returns. `supervisor` (pid, start time) is
+    told to it: who asks for its parent after the fork may get another, where that died at once."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Worker:
         shared: Shared,
         marker: Marker,
         umask: int,
+        supervisor: tuple[int, int],
     ) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -103,8 +105,7 @@ class Worker:
         os.close(runner.REPORT_FD)
         os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         gc.enable()
-        parent = processes.stat(os.getppid())
-        self._supervisor = os.getppid(), parent.started if parent is not None else 0
+        self._supervisor = supervisor
         self._identity = processes.own_identity()
         self._pid = os.getpid()
         self._boot = processes.boot_id()
@@ -253,6 +254,10 @@ class Worker:
         os.dup2(_TELL_FD, runner.REPORT_FD, inheritable=False)
         environment: dict[str, str] = message["env"]
         self._marker.set(environment[processes.MARKER])
+        # From here on who clears away after a dead supervisor finds this process; before, it may
+        # have looked already.
+        if os.getppid() != self._supervisor[0]:
+            os._exit(1)
         self._environment.set(environment)
         time.tzset()
         os.umask(self._umask)
