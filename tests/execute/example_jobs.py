@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -101,12 +102,18 @@ def look_around(context: JobContext) -> dict[str, Any]:
         "handlers": [str(signal.getsignal(n)) for n in (signal.SIGALRM, signal.SIGUSR2)],
         "path": "/left/behind" in sys.path,
         "descriptors": _descriptors(),
+        "children find": subprocess.check_output(["env"]).count(b"LEFT"),
+        "timers": [signal.getitimer(n)[0] for n in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+        "wakeup": signal.set_wakeup_fd(-1),
+        "input": sys.stdin.read(),
         "group": os.getpgid(0) == os.getpid() == os.getsid(0),
     }
 
 
 def leave_traces(context: JobContext) -> dict[str, Any]:
     os.environ["LEFT"] = "behind"
+    os.putenv("LEFT_TOO", "behind")
+    os.environ = {**os.environ, "LEFT_HERE": "behind"}  # type: ignore[assignment]  # noqa: B003
     os.chdir("/tmp")
     os.umask(0o777)
     sys.argv[:] = ["left", "behind"]
@@ -114,6 +121,11 @@ def leave_traces(context: JobContext) -> dict[str, Any]:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, lambda *_: os._exit(9))
     signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 600)
+    signal.setitimer(signal.ITIMER_PROF, 600)
+    wakeup = os.open(os.devnull, os.O_WRONLY | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wakeup)
+    os.close(wakeup)
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     context.log("info", "done")
     return {"pid": os.getpid()}
@@ -122,6 +134,11 @@ def leave_traces(context: JobContext) -> dict[str, Any]:
 def print_words(_: JobContext, words: str) -> None:
     print(words)  # noqa: T201
     sys.stdout.write("no line break")
+
+
+def close_input(_: JobContext) -> dict[str, Any]:
+    sys.stdin.close()
+    return {"pid": os.getpid()}
 
 
 def end_badly(_: JobContext, how: str) -> None:

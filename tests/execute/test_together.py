@@ -441,6 +441,48 @@ def test_a_stop_of_the_supervisor_from_outside_loses_only_what_it_ran(
     together(arena, body)
 
 
+CHANGES_ITSELF = """
+import os
+import time
+from pathlib import Path
+
+def run(context, notes, changed=None):
+    with open(notes, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if changed:
+        Path(__file__).write_text(Path(__file__).read_text() + "# changed")
+        os.utime(__file__, (1_700_000_060, 1_700_000_060))
+        with open(notes, "a") as file:
+            file.write(f"changed by {os.getpid()}\\n")
+        time.sleep(0.002)
+"""
+
+
+def test_none_follows_in_a_worker_whose_code_has_changed(
+    arena: Arena, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module, notes = tmp_path / "changing_itself.py", tmp_path / "notes"
+    module.write_text(CHANGES_ITSELF)
+    os.utime(module, (1_700_000_000, 1_700_000_000))
+
+    async def body(executor: LocalExecutor) -> None:
+        launches = []
+        for number in range(8):
+            kwargs = {"notes": str(notes), "changed": number == 1}
+            parameters = {"entryPoint": "changing_itself:run", "kwargs": kwargs}
+            launches.append(arena.launch(parameters, job_type="python"))
+        await executor.start_all(launches)
+        ends = await ends_of(executor, launches)
+        assert {(end.status, end.error) for end in ends.values()} == {("succeeded", None)}
+        before, _, after = notes.read_text().partition("changed by ")
+        worker, *later = after.split()
+        assert worker in before.split()
+        assert worker not in later
+
+    together(arena, body)
+
+
 def test_one_that_printed_does_not_end_the_handing_out_together(arena: Arena) -> None:
     async def body(executor: LocalExecutor) -> None:
         launches = [job(arena, "print_words", words="x") for _ in range(12)]

@@ -88,6 +88,16 @@ def test_a_run_finds_everything_as_the_one_before_it_did(arena: Arena) -> None:
     assert arena.output(3) == "to the next\nno line break"
 
 
+def test_a_run_that_closes_its_input_is_the_last_of_its_worker(arena: Arena) -> None:
+    async def body(call: Call, _: LocalExecutor) -> None:
+        closed = await call("close_input")
+        after = result(await call("look_around"))
+        assert closed.status == "succeeded"
+        assert (after["pid"] != result(closed)["pid"], after["input"]) == (True, "")
+
+    several(arena, body)
+
+
 BAD_ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str, int | None]] = {
     "is killed": ({"how": "kill"}, {}, "failed", None),
     "ends its process": ({"how": "exit"}, {}, "succeeded", 0),

@@ -43,6 +43,9 @@ ONE, SEVERAL = 1, 2
 """What a frame to a worker holds."""
 SAY_AFTER = 0.005
 """Seconds that the result of one of several may wait for those of others."""
+LOOK_AGAIN = 0.001
+"""Seconds for which code that was found unchanged counts as that: each look takes as long as a
+hundredth of a short run."""
 CONTROL_FD = 4
 _OUTPUT_FD, _TELL_FD, _NULL_FD = 5, 6, 7
 MOST_GROWTH = 256 * 2**20
@@ -55,6 +58,7 @@ _BY_PYTHON: dict[int, Any] = {
 """What an interpreter sets when it starts; every other signal has its default."""
 _HANDLERS = {int(number): _BY_PYTHON.get(number, DEFAULT) for number in signal.valid_signals()}
 _AS_TOLD = [*_HANDLERS.values()]
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS = tuple(
     getattr(resource, name) for name in sorted(dir(resource)) if name.startswith("RLIMIT_")
 )
@@ -100,7 +104,6 @@ class Worker:
         supervisor: tuple[int, int],
     ) -> None:
         os.setsid()
-        signal.set_wakeup_fd(-1)
         _place(control, output, tell, os.open(os.devnull, os.O_RDWR))
         os.close(runner.REPORT_FD)
         os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
@@ -119,6 +122,7 @@ class Worker:
         self._standing = _standing()
         self._resident = processes.resident([self._pid])
         self._code = LoadedCode()
+        self._look_again_at = 0.0
         self._environment = Environment()
         _mute()
         _reset_signals()
@@ -128,7 +132,7 @@ class Worker:
         try:
             while (given := self._receive()) is not None:
                 what, body = given
-                if self._code.has_changed():
+                if self._has_changed(time.monotonic()):
                     break
                 if what == ONE:
                     self._take(_parsed(body))
@@ -230,8 +234,15 @@ class Worker:
         except OSError:
             return False
         # The look at the pipe is also what parts "it is weighed" from "is it to halt".
+        now = time.monotonic()
+        if now >= self._look_again_at and self._has_changed(now):
+            return False
         supervised = os.getppid() == self._supervisor[0] and not _holds(_OUTPUT_FD)
         return supervised and not self._shared.halted
+
+    def _has_changed(self, now: float) -> bool:
+        self._look_again_at = now + LOOK_AGAIN
+        return self._code.has_changed()
 
     def _alone(self) -> bool:
         """Whether it is the only process below its supervisor, which gets what a job orphans."""
@@ -342,7 +353,9 @@ def _mute() -> None:
 
 
 def _reset_signals() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
+    signal.set_wakeup_fd(-1)
     if [*map(handler_of, _HANDLERS)] != _AS_TOLD:
         _set_handlers()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -358,7 +371,9 @@ def _set_handlers() -> None:
 
 
 def _flush() -> bool:
-    """False where the job closed what it prints to."""
+    """False where the job closed what it reads from or prints to."""
+    if sys.__stdin__ is None or sys.__stdin__.closed:
+        return False
     try:
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             if stream is not None:
