@@ -93,3 +93,18 @@ def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for digest in "abcabc":
         kept.request(replace(launch(1, PYTHON), config_digest=digest), "/s")
     assert whole.made == 12
+
+
+@pytest.mark.parametrize(
+    ("parameters", "light"),
+    [
+        pytest.param({}, True, id="as most are"),
+        pytest.param({"env": {"LEVEL": "1"}}, True, id="with variables"),
+        pytest.param({"env": {"KEY": {"env": "TOKEN"}}}, False, id="with a secret"),
+        pytest.param({"isolation": "fork"}, False, id="in a process of its own"),
+    ],
+)
+def test_which_launches_may_be_handed_out_with_others(
+    parameters: dict[str, Any], light: bool
+) -> None:
+    assert Whole()(launch(7, {**PYTHON, **parameters}), "/d").light is light

@@ -97,7 +97,9 @@ def sent(request: dict[str, Any]) -> Sent:
     head = {key: value for key, value in request.items() if key != "worker"}
     if request["worker"] is None:
         return Sent(encoded(head), False, False, bool(request["secrets"]))
-    light = request["reuse"] and 0 in request["successExitCodes"]
+    # Not where there are secrets: a worker holds all that it is handed at once, so that a run could
+    # find those of the ones behind it in its own memory.
+    light = request["reuse"] and 0 in request["successExitCodes"] and not request["secrets"]
     body = encoded(head) + b"\n" + request["worker"]
     return Sent(body, True, light, bool(request["secrets"]))
 

@@ -98,7 +98,7 @@ class Server:
         self._poll.register(connection, select.POLLIN)
         self._launches = frames.Unpacker()
         self._said = b""
-        self._pace = Pace(os.cpu_count() or 1)
+        self._pace = Pace(len(os.sched_getaffinity(0)))
         self._returned: list[tuple[int, bytes]] = []
 
     def serve(self) -> None:
