@@ -15,6 +15,7 @@ from jobreconciler.jobtypes.registry import load_job_types
 
 SUPERVISOR = """
 import os, sys, time
+from jobreconciler.execute import frames
 from jobreconciler.execute.warm import WarmStarter
 from jobreconciler.execute.worker import Marker
 
@@ -30,7 +31,7 @@ def wait():
 os.register_at_fork(after_in_child=wait)
 starter = WarmStarter(Marker(), 0o022)
 if how == "one":
-    starter.start({"cwd": "/", "reuse": True, "worker": body.partition(b"\\n")[2]})
+    starter.start({"cwd": "/", "reuse": True, "worker": frames.for_worker(body)})
 else:
     starter.start_several([(1, body)])
 print(*starter.waiting, flush=True)

@@ -74,6 +74,24 @@ class Unpacker:
             self._buffer = buffer[at:]
 
 
+def launch(request: bytes, for_worker: bytes) -> bytes:
+    """The body of a Python job's launch."""
+    return request + b"\n" + for_worker
+
+
+def request_of(body: bytes) -> dict[str, Any]:
+    """What a launch's supervisor goes by; `worker` in it is what is for the worker, unread."""
+    head, _, worker = body.partition(b"\n")
+    request: dict[str, Any] = json.loads(head)
+    request["worker"] = worker
+    return request
+
+
+def for_worker(body: bytes) -> bytes:
+    """What a launch's worker is told."""
+    return body.partition(b"\n")[2]
+
+
 def send(descriptor: int, frame: bytes) -> None:
     """Writes a frame to a blocking descriptor."""
     sent = os.write(descriptor, frame)

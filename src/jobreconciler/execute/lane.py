@@ -11,7 +11,7 @@ from collections import deque
 from jobreconciler.execute import frames
 from jobreconciler.execute.answers import Answers
 from jobreconciler.execute.supervisor import Supervisor
-from jobreconciler.execute.together import TICK, Together, request_of
+from jobreconciler.execute.together import TICK, Together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Lane:
         """That of the run it is at, or would be at next; empty where there is none."""
         if self._directory or not self._waiting:
             return self._directory
-        first: str = request_of(self._waiting[0][1])["directory"]
+        first: str = frames.request_of(self._waiting[0][1])["directory"]
         return first
 
     def live(self, launches: list[tuple[int, bytes]] | None) -> None:
@@ -94,7 +94,7 @@ class Lane:
         if not over:
             self._answers.send()
         number, body = self._waiting.popleft()
-        request = request_of(body)
+        request = frames.request_of(body)
         self._directory = request["directory"]
         supervisor = Supervisor(request, self._signals, self._starter)
         if self._waiting:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from jobreconciler.errors import Invalid
-from jobreconciler.execute import processes, secret_values
+from jobreconciler.execute import frames, processes, secret_values
 from jobreconciler.execute.encoding import encoded
 from jobreconciler.execute.secret_values import SecretValues
 from jobreconciler.execute.spawn import REPORT_FD
@@ -100,7 +100,7 @@ def sent(request: dict[str, Any]) -> Sent:
     # Not where there are secrets: a worker holds all that it is handed at once, so that a run could
     # find those of the ones behind it in its own memory.
     light = request["reuse"] and 0 in request["successExitCodes"] and not request["secrets"]
-    body = encoded(head) + b"\n" + request["worker"]
+    body = frames.launch(encoded(head), request["worker"])
     return Sent(body, True, light, bool(request["secrets"]))
 
 

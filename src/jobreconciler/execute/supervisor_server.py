@@ -2,12 +2,12 @@
 
 Started by the daemon as `python -I -S supervisor_server.py SOCKET NOFILE_SOFT`, never forked from
 it. It hands each launch it reads from the socket to a supervisor that has nothing to do, or forks
-one, answers with that one's pid and start time, and tells when it is done. A supervisor has one
-run at a time; a few wait for the next one, because a fork costs more than all the rest. Where runs
-are short it is handed several, which it runs one after another and of which it gives back those
-that would have to wait (see together.py); those of a supervisor that was killed before it began
-them go to another. The server ends when the daemon's end of the socket closes: supervisors at work
-go on and end with their runs.
+one, answers with that one's pid and start time, and tells when it is done. A supervisor
+goes through its runs one after another, and those that have none wait for one, because a fork costs
+more than all the rest. Where runs are short one is handed several, of which it gives back those
+that would have to wait long (see together.py); what a supervisor that was killed had not begun of
+them goes to another. The server ends when the daemon's end of the socket closes: supervisors at
+work go on and end with their runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from jobreconciler.execute import frames, processes, spawn, spool
 from jobreconciler.execute.lane import Lane
 from jobreconciler.execute.pace import Pace
 from jobreconciler.execute.signals import HANDLED, Signals
-from jobreconciler.execute.together import request_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ _CHANNEL = 3
 _BLOCKED = (*HANDLED, signal.SIGINT, signal.SIGHUP)
 
 
-class Worker:
+class Seat:
     """One supervisor as the server sees it. `launches` is what it has still to answer, with their
     bodies where they may go to another; `several` is how many it was given, `since` when that
     was, or since when it waits."""
@@ -92,8 +91,8 @@ class Server:
         self._hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._hard, self._hard))
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._workers: dict[int, Worker] = {}
-        self._idle: list[Worker] = []
+        self._seats: dict[int, Seat] = {}
+        self._idle: list[Seat] = []
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self._launches = frames.Unpacker()
@@ -108,7 +107,7 @@ class Server:
             ready = [descriptor for descriptor, _ in self._poll.poll(self._timeout())]
             for descriptor in ready:
                 if descriptor != self._connection:
-                    self._hear(self._workers[descriptor])
+                    self._hear(self._seats[descriptor])
             # Last: giving work to one that is gone frees its descriptor, which a fork takes again.
             if self._connection in ready and not self._take():
                 return
@@ -117,14 +116,14 @@ class Server:
                 self._hand_out([launch])
             self._say()
             self._dismiss_old()
-            if not self._workers and time.monotonic() - self._last > self._stay_seconds:
+            if not self._seats and time.monotonic() - self._last > self._stay_seconds:
                 return
 
     def _timeout(self) -> float | None:
         """Milliseconds until a supervisor, or the server, has waited long enough."""
         if self._idle:
             due = self._idle[0].since + self._idle_seconds
-        elif not self._workers and self._stay_seconds < float("inf"):
+        elif not self._seats and self._stay_seconds < float("inf"):
             due = self._last + self._stay_seconds
         else:
             return None
@@ -149,13 +148,13 @@ class Server:
     def _hand_out(self, launches: list[tuple[int, bytes]]) -> None:
         frame = frames.together(launches)
         while self._idle:
-            worker = self._idle.pop()
+            seat = self._idle.pop()
             try:
-                frames.send(worker.channel, frame)
+                frames.send(seat.channel, frame)
             except OSError:
-                self._forget(worker)
+                self._forget(seat)
                 continue
-            self._at_work(worker, launches)
+            self._at_work(seat, launches)
             return
         self._fork(launches)
 
@@ -171,60 +170,60 @@ class Server:
             files = (self._soft, self._hard)
             _be_supervisor(theirs.fileno(), launches, files, self._libc, self._starter())
         found = processes.stat(pid)
-        worker = Worker(ours.detach(), pid, found.started if found else 0)
+        seat = Seat(ours.detach(), pid, found.started if found else 0)
         theirs.close()
-        self._workers[worker.channel] = worker
-        self._poll.register(worker.channel, select.POLLIN)
-        self._at_work(worker, launches)
+        self._seats[seat.channel] = seat
+        self._poll.register(seat.channel, select.POLLIN)
+        self._at_work(seat, launches)
 
-    def _at_work(self, worker: Worker, launches: list[tuple[int, bytes]]) -> None:
+    def _at_work(self, seat: Seat, launches: list[tuple[int, bytes]]) -> None:
         # One that has it alone never gives it back: nothing of it is to be kept here.
-        worker.launches = dict(launches) if len(launches) > 1 else {launches[0][0]: b""}
-        worker.several, worker.gave_back = len(launches), False
-        worker.runs += len(launches)
-        worker.since = time.monotonic()
+        seat.launches = dict(launches) if len(launches) > 1 else {launches[0][0]: b""}
+        seat.several, seat.gave_back = len(launches), False
+        seat.runs += len(launches)
+        seat.since = time.monotonic()
         numbers = [number for number, _ in launches]
-        self._tell(0, {"pid": worker.pid, "started": worker.started, "launches": numbers})
+        self._tell(0, {"pid": seat.pid, "started": seat.started, "launches": numbers})
 
-    def _hear(self, worker: Worker) -> None:
+    def _hear(self, seat: Seat) -> None:
         """A supervisor is done with something, or gone."""
         try:
-            said = os.read(worker.channel, 1 << 16)
+            said = os.read(seat.channel, 1 << 16)
         except ConnectionResetError:
             said = b""
         if not said:
-            self._bury(worker)
+            self._bury(seat)
             return
-        for number, body in worker.answers.feed(said):
-            launch = worker.launches.pop(number)
+        for number, body in seat.answers.feed(said):
+            launch = seat.launches.pop(number)
             if body == frames.BACK:
-                if not worker.gave_back:
+                if not seat.gave_back:
                     self._pace.guessed_wrong()
-                    worker.gave_back = True
+                    seat.gave_back = True
                 self._returned.append((number, launch))
             else:
                 self._end(number, body)
-        if worker.launches:
+        if seat.launches:
             return
         self._last = time.monotonic()
-        if not worker.gave_back:
-            self._pace.took((self._last - worker.since) / worker.several, worker.several)
-        if worker.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
-            self._forget(worker)
+        if not seat.gave_back:
+            self._pace.took((self._last - seat.since) / seat.several, seat.several)
+        if seat.runs >= MOST_RUNS or len(self._idle) >= MOST_IDLE:
+            self._forget(seat)
         else:
-            worker.since = self._last
-            self._idle.append(worker)
+            seat.since = self._last
+            self._idle.append(seat)
 
     def _end(self, number: int, result: bytes) -> None:
         self._said += frames.pack_body(number, b'{"end":' + (result or b"{}") + b"}")
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, seat: Seat) -> None:
         """It has ended: by itself, or it was killed. What of several was not begun goes to another;
         one that has it alone may be what kills supervisors."""
-        self._forget(worker)
-        for number, body in worker.launches.items():
+        self._forget(seat)
+        for number, body in seat.launches.items():
             self._last = time.monotonic()
-            if worker.several > 1 and not _was_begun(body):
+            if seat.several > 1 and not _was_begun(body):
                 self._returned.append((number, body))
             else:
                 self._end(number, b"")
@@ -233,13 +232,13 @@ class Server:
         while self._idle and time.monotonic() - self._idle[0].since > self._idle_seconds:
             self._forget(self._idle.pop(0))
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, seat: Seat) -> None:
         """Closes its channel: a supervisor that waits for work ends."""
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._poll.unregister(worker.channel)
-        del self._workers[worker.channel]
-        os.close(worker.channel)
+        if seat in self._idle:
+            self._idle.remove(seat)
+        self._poll.unregister(seat.channel)
+        del self._seats[seat.channel]
+        os.close(seat.channel)
 
     def _tell(self, number: int, message: dict[str, Any]) -> None:
         self._said += frames.pack(number, message)
@@ -255,7 +254,7 @@ class Server:
 
 
 def _was_begun(body: bytes) -> bool:
-    directory = request_of(body)["directory"]
+    directory = frames.request_of(body)["directory"]
     return spool.claimed(directory) is not None or spool.has_result(directory)
 
 

@@ -10,12 +10,11 @@ Standard library only.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import time
 
-from jobreconciler.execute import processes, spool
+from jobreconciler.execute import frames, processes, spool
 from jobreconciler.execute.shared import DONE, RUNNING
 
 TYPE_CHECKING = False
@@ -156,13 +155,5 @@ class Together:
         return holder is not None and holder[1:] == processes.own_identity()
 
     def _directory(self) -> str:
-        directory: str = request_of(self._launches[0][1])["directory"]
+        directory: str = frames.request_of(self._launches[0][1])["directory"]
         return directory
-
-
-def request_of(body: bytes) -> dict[str, Any]:
-    """What the supervisor itself goes by, and what is for the worker, unread."""
-    head, _, worker = body.partition(b"\n")
-    request: dict[str, Any] = json.loads(head)
-    request["worker"] = worker
-    return request

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from jobreconciler.execute import frames, processes, spawn, worker
@@ -83,7 +84,7 @@ class WarmStarter:
 
     def start_several(self, launches: Sequence[tuple[int, bytes]]) -> tuple[int, int, int]:
         """Hands out runs that the worker goes through by itself; see together.py."""
-        text = [(number, body.partition(b"\n")[2]) for number, body in launches]
+        text = [(number, frames.for_worker(body)) for number, body in launches]
         self._frame = frames.pack_body(worker.SEVERAL, frames.together(text)[frames.HEAD :])
         self._tries = 0
         return self.start_again()
@@ -153,21 +154,21 @@ class WarmStarter:
 
     def _fork(self) -> None:
         identity = processes.own_identity()
-        ours, theirs = socket.socketpair()
-        output, write = spawn.pipe()
-        report, tell = spawn.pipe()
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            control, other = socket.socketpair()
+            ours.callback(control.close)
+            theirs.callback(other.close)
+            output, write = spawn.pipe()
+            ours.callback(os.close, output)
+            theirs.callback(os.close, write)
+            report, tell = spawn.pipe()
+            ours.callback(os.close, report)
+            theirs.callback(os.close, tell)
             pid = os.fork()
-        except OSError:
-            ours.close()
-            os.close(output)
-            os.close(report)
-            raise
-        else:
             if pid == 0:
                 try:
                     worker.Worker(
-                        theirs.detach(),
+                        other.detach(),
                         write,
                         tell,
                         self.shared,
@@ -177,11 +178,8 @@ class WarmStarter:
                     ).live()
                 finally:
                     os._exit(1)
-        finally:
-            theirs.close()
-            os.close(write)
-            os.close(tell)
+            ours.pop_all()
         found = processes.stat(pid)
         self._process = pid, 0 if found is None else found.started
-        self._control, self._used = ours, False
+        self._control, self._used = control, False
         self._output, self._report = output, report
