@@ -17,6 +17,7 @@ from contextlib import suppress
 from jobreconciler.execute import processes, spawn, spool, wording
 from jobreconciler.execute.capture import Capture
 from jobreconciler.execute.ending import NO_OUTPUT, ending
+from jobreconciler.execute.lines import Lines
 from jobreconciler.execute.masking import Mask
 from jobreconciler.execute.reports import Reports
 from jobreconciler.execute.signals import Signals
@@ -48,7 +49,8 @@ class Supervisor:
         self._signals = signals
         self._mask = Mask(request.get("secrets", ()))
         self._capture = Capture(self._run, max(1024, int(request["outputBytes"])))
-        self._reports = Reports(self._mask.value, self._log, self._note)
+        self._lines = Lines(self._capture, self._mask)
+        self._reports = Reports(self._mask.value, self._lines.log, self._lines.note)
         self._poll = select.poll()
         self._output = self._report = self._channel = -1
         self._job = 0
@@ -300,16 +302,6 @@ class Supervisor:
 
     # ---------------------------------------------------------------------------- what it says
 
-    def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        shown = "".join(f" {key}={wording.shown(value)}" for key, value in fields.items())
-        text = " ".join(f"{message}{shown}".splitlines())
-        line = f"{wording.instant(time.time(), 3)} {level} {self._mask.text(text)}\n"
-        self._capture.write(line.encode("utf-8", "replace"))
-
-    def _note(self, text: str) -> None:
-        line = f"[jobreconciler: {self._mask.text(text)}]\n"
-        self._capture.write(line.encode("utf-8", "replace"))
-
     def _write_live(self, now: float) -> None:
         self._reports.changed = False
         self._next_live = now + LIVE_INTERVAL
@@ -352,14 +344,14 @@ class Supervisor:
             left = ", ".join(map(str, self._unkillable))
             self._error = f"{self._error or 'it ended'}; could not kill process {left}"
         if self._reports.malformed:
-            self._note(f"{self._reports.malformed} report lines were not understood")
+            self._lines.note(f"{self._reports.malformed} report lines were not understood")
         self._finish(started, code, number, self._status, self._error)
 
     def _finish(
         self, started: float, code: int | None, number: int | None, status: str, error: str | None
     ) -> None:
         if code in (126, 127) and error and self._job == 0:
-            self._note(error)
+            self._lines.note(error)
         try:
             figures = self._capture.close()
         except OSError as failure:
