@@ -15,6 +15,7 @@ from jobreconciler.jobtypes.registry import load_job_types
 
 SUPERVISOR = """
 import os, sys, time
+from jobreconciler.execute.at_fork import AtFork
 from jobreconciler.execute import frames
 from jobreconciler.execute.warm import WarmStarter
 from jobreconciler.execute.worker import Marker
@@ -29,7 +30,7 @@ def wait():
 
 
 os.register_at_fork(after_in_child=wait)
-starter = WarmStarter(Marker(), 0o022)
+starter = WarmStarter(Marker(), 0o022, AtFork())
 if how == "one":
     starter.start({"cwd": "/", "reuse": True, "worker": frames.for_worker(body)})
 else:

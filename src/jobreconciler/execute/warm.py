@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from jobreconciler.execute import frames, processes, spawn, worker
+from jobreconciler.execute.at_fork import AtFork
 from jobreconciler.execute.shared import DONE, Shared
 
 _TRIES = 3
@@ -27,7 +28,8 @@ class WarmStarter:
 
     takes_within = TAKES_WITHIN
 
-    def __init__(self, marker: worker.Marker, umask: int) -> None:
+    def __init__(self, marker: worker.Marker, umask: int, at_fork: AtFork) -> None:
+        at_fork.wanted = True
         self._marker = marker
         self._umask = umask
         self._process: tuple[int, int] | None = None

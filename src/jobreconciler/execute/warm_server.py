@@ -13,6 +13,11 @@ import sys
 
 sys.path[:0] = [entry for entry in sys.argv[4:] if entry not in sys.path]
 
+from jobreconciler.execute.at_fork import AtFork
+
+AT_FORK = AtFork()
+AT_FORK.take_over()  # before anything else is imported
+
 from jobreconciler.execute import supervisor_server
 from jobreconciler.execute.warm import WarmStarter
 from jobreconciler.execute.worker import Marker
@@ -32,11 +37,14 @@ def preload(modules: str) -> None:
 
 def main() -> None:
     preload(sys.argv[3])
+    AT_FORK.give_back()
     umask = os.umask(0o077)
     os.umask(umask)
     marker = Marker()
     supervisor_server.serve(
-        lambda: WarmStarter(marker, umask), idle_seconds=IDLE_SECONDS, stay_seconds=STAY_SECONDS
+        lambda: WarmStarter(marker, umask, AT_FORK),
+        idle_seconds=IDLE_SECONDS,
+        stay_seconds=STAY_SECONDS,
     )
 
 

@@ -1,0 +1,49 @@
+"""What modules want done after a fork is done where their code is to run, and nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """\
+import os
+from jobreconciler.execute.at_fork import AtFork
+
+at_fork = AtFork()
+at_fork.take_over()
+
+def say(word):
+    os.write(1, f"{word} ".encode())
+
+def fails():
+    raise ValueError("it cannot")
+
+os.register_at_fork(after_in_child=fails)
+os.register_at_fork(
+    before=lambda: say("before"),
+    after_in_parent=lambda: say("parent"),
+    after_in_child=lambda: say("child"),
+)
+at_fork.give_back()
+os.register_at_fork(after_in_child=lambda: say("later"))
+
+def fork():
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+fork()
+say("wanted")
+at_fork.wanted = True
+fork()
+"""
+
+
+def test_only_the_children_that_are_to_have_it_have_it_done() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
+    unwanted, wanted = done.stdout.split("wanted")
+    assert sorted(unwanted.split()) == ["before", "later", "parent"]
+    assert sorted(wanted.split()) == ["before", "child", "later", "parent"]
+    assert "ValueError: it cannot" in done.stderr
