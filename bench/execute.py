@@ -30,6 +30,12 @@ RATIO = 0.5
 """Of the floor."""
 SLEEPERS = 50
 PSS_MIB = 2.0
+TRUE = {"argv": ["/bin/true"]}
+PROGRAMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "command": (TRUE, {"argv": ["/bin/sleep", "60"]}),
+    "python": ({"entryPoint": "bench.jobs:nothing"}, {"entryPoint": "bench.jobs:wait"}),
+}
+"""What is over at once, and what waits, by job type."""
 
 
 def measure() -> list[dict[str, Any]]:
@@ -40,7 +46,13 @@ def measure() -> list[dict[str, Any]]:
         floor.append(spawn_floor(RUNS // 2))
         ours.append(asyncio.run(_rate(RUNS)))
     rate, least = statistics.median(ours), statistics.median(floor)
-    fresh, used = asyncio.run(_memory(reuse=False)), asyncio.run(_memory(reuse=True))
+    memory = {
+        f"{kind}, supervisors {'after 100 runs each' if reuse else 'new'}": asyncio.run(
+            _memory(kind, reuse=reuse)
+        )
+        for kind in PROGRAMS
+        for reuse in (False, True)
+    }
     return [
         {
             "what": f"runs/s of /bin/true, {AT_ONCE} at once",
@@ -52,14 +64,14 @@ def measure() -> list[dict[str, Any]]:
         },
         *(
             {
-                "what": f"PSS a run in MiB, {SLEEPERS} at once, {what}",
-                "ours": round(mib, 2),
+                "what": f"PSS a run beside its own process, {SLEEPERS} at once, {what}",
+                "ours": f"{mib:.2f} MiB",
                 "floor_or_peer": None,
                 "ratio": None,
-                "target": f"<= {PSS_MIB}",
+                "target": f"≤ {PSS_MIB} MiB",
                 "ok": mib <= PSS_MIB,
             }
-            for what, mib in (("supervisors new", fresh), ("after 100 runs each", used))
+            for what, mib in memory.items()
         ),
     ]
 
@@ -82,26 +94,27 @@ def spawn_floor(runs: int) -> float:
 async def _rate(runs: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         executor = _executor(Path(directory))
-        await executor.start(_launch("first", "/bin/true"))
+        await executor.start(_launch("first", TRUE))
         await anext(executor.finished())
         started = time.perf_counter()
-        await _run_all(executor, [_launch(f"n{n}", "/bin/true") for n in range(runs)], AT_ONCE)
+        await _run_all(executor, [_launch(f"n{n}", TRUE) for n in range(runs)], AT_ONCE)
         rate = runs / (time.perf_counter() - started)
         await executor.close()
         return rate
 
 
-async def _memory(*, reuse: bool) -> float:
-    """Mean PSS of supervisors, each with a sleeping job, in MiB."""
+async def _memory(kind: str, *, reuse: bool) -> float:
+    """Mean PSS of supervisors, each with a job that waits, in MiB."""
+    short, long = PROGRAMS[kind]
     with tempfile.TemporaryDirectory() as directory:
         executor = _executor(Path(directory))
         at_once = 16
         if reuse:
-            launches = [_launch(f"n{n}", "/bin/true") for n in range(at_once * 100)]
+            launches = [_launch(f"n{n}", short, kind) for n in range(at_once * 100)]
             await _run_all(executor, launches, at_once)
-        launches = [_launch(f"s{n}", "/bin/sleep", "60") for n in range(SLEEPERS)]
+        launches = [_launch(f"s{n}", long, kind) for n in range(SLEEPERS)]
         started = [await executor.start(launch) for launch in launches]
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         seen = started[:at_once]
         mib = sum(processes.memory([one.pid]) for one in seen) / len(seen) / 2**20
         for launch in launches:
@@ -142,9 +155,9 @@ def _report(what: str, error: BaseException) -> None:
     sys.stderr.write(f"{what}: {error!r}\n")
 
 
-def _launch(name: str, *argv: str) -> Launch:
-    config = {"meta": {"id": "bench"}, "payload": {"jobType": "command", "limits": {}}}
-    return Launch(name, "bench", 1, config, {"argv": list(argv)}, Trigger("manual"), "0" * 40)
+def _launch(name: str, parameters: dict[str, Any], kind: str = "command") -> Launch:
+    config = {"meta": {"id": "bench"}, "payload": {"jobType": kind, "limits": {}}}
+    return Launch(name, "bench", 1, config, parameters, Trigger("manual"), "0" * 40)
 
 
 if __name__ == "__main__":

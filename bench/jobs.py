@@ -13,3 +13,7 @@ def nothing(_context: Any) -> None:
 def began(_context: Any) -> dict[str, int]:
     """When the job's own code began, by the machine's wall clock, in nanoseconds."""
     return {"beganNs": time.time_ns()}
+
+
+def wait(_context: Any) -> None:
+    time.sleep(60)
