@@ -12,12 +12,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from e2e.running import Running
 from jobreconciler import boundaries
+from jobreconciler.clock import SystemClock
 
 from .fleet import Fleet, running
 from .killing import KilledAt, died
@@ -116,10 +118,10 @@ def prepare(fleet: Fleet, name: str) -> None:
         died(daemon, f"{boundaries.BEFORE_LAUNCH}, for {name}")
 
 
-def ask(daemon: Running, key: str | None) -> str | None:
+def ask(daemon: Running, key: str) -> str | None:
     """The execution that a request for `tick` released."""
     with suppress(OSError, ValueError):
-        asked = {"reason": key or "no key"}
+        asked = {"reason": key}
         status, body = daemon.post("/api/v1/jobs/tick/trigger", asked, key=key)
         if status == 202:
             return str(body["id"])
@@ -131,7 +133,7 @@ def ask_until_it_dies(daemon: Running, name: str, key: str) -> None:
     assert daemon.process is not None
     asked = name.partition(" ")[2]
     requests: dict[str, Callable[[], object]] = {
-        "release": lambda: ask(daemon, None),
+        "release": lambda: backfill(daemon),
         "release_once": lambda: ask(daemon, key),
         "suspend": lambda: stop_and_go(daemon),
         "lift": lambda: stop_and_go(daemon),
@@ -139,6 +141,13 @@ def ask_until_it_dies(daemon: Running, name: str, key: str) -> None:
     }
     while asked in requests and daemon.process.poll() is None:
         requests[asked]()
+
+
+def backfill(daemon: Running) -> None:
+    """A slot of a year ago: backfilled ones are released one by one."""
+    with suppress(OSError, ValueError):
+        slot = (SystemClock().now() - timedelta(days=365)).isoformat(timespec="seconds")
+        daemon.post("/api/v1/jobs/none/backfill", {"from": slot, "to": slot})
 
 
 def stop_and_go(daemon: Running) -> None:
@@ -169,5 +178,4 @@ def assert_each_key_ran_once(daemon: Running, keys: int) -> None:
             "SELECT trigger FROM job_executions WHERE job_id = 'tick' AND trigger_type = 'manual'"
         ).fetchall()
     reasons = Counter(json.loads(text)["reason"] for (text,) in rows)
-    reasons.pop("no key", None)
     assert reasons == {f"key-{number}": 1 for number in range(1, keys + 1)}
