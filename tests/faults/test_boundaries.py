@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -48,7 +49,7 @@ COMMITS = (
 )
 """By the method of the store that makes them. Those that tell people of anything are in
 test_notices.py."""
-ONCE = ("unclaim_all", "settle_dependency")
+ONCE = ("unclaim_all", "settle_dependency", "set_source")
 """Passed once a start, if at all."""
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
 ALL = (*(f"{when} {commit}" for commit in COMMITS for when in ("before", "after")), *HAND_OVERS)
@@ -85,7 +86,7 @@ def test_a_kill_at_any_boundary_loses_and_repeats_nothing(daemon: KilledAt) -> N
             fleet.start(ready=False)
             if "release_once" in name:
                 keys += 1
-            ask_until_it_dies(daemon, name, f"key-{keys}")
+            ask_until_it_dies(fleet, name, f"key-{keys}")
             died(daemon, name)
             if "source" in name:
                 (daemon.path / "away").rename(daemon.repo.path)
@@ -105,9 +106,8 @@ def prepare(fleet: Fleet, name: str) -> None:
     """What has to be so for a daemon that starts now to come to this boundary."""
     daemon = fleet.daemon
     assert isinstance(daemon, KilledAt)
-    if "apply" in name or "source" in name or "observed" in name:
-        fleet.commit("none")
     if "source" in name:
+        fleet.commit("none")
         daemon.repo.path.rename(daemon.path / "away")
     if name == "before settle_dependency":
         now = (daemon.repo.path / "jobs.d/after.yaml").read_text()
@@ -128,11 +128,14 @@ def ask(daemon: Running, key: str) -> str | None:
     return None
 
 
-def ask_until_it_dies(daemon: Running, name: str, key: str) -> None:
+def ask_until_it_dies(fleet: Fleet, name: str, key: str) -> None:
     """For what this boundary takes; not at all where a daemon comes to it by itself."""
+    daemon = fleet.daemon
     assert daemon.process is not None
     asked = name.partition(" ")[2]
     requests: dict[str, Callable[[], object]] = {
+        "apply": lambda: change(fleet),
+        "observed": lambda: change(fleet),
         "release": lambda: backfill(daemon),
         "release_once": lambda: ask(daemon, key),
         "suspend": lambda: stop_and_go(daemon),
@@ -141,6 +144,11 @@ def ask_until_it_dies(daemon: Running, name: str, key: str) -> None:
     }
     while asked in requests and daemon.process.poll() is None:
         requests[asked]()
+
+
+def change(fleet: Fleet) -> None:
+    fleet.commit("none")
+    time.sleep(0.2)
 
 
 def backfill(daemon: Running) -> None:
