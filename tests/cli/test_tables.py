@@ -164,6 +164,15 @@ def test_a_change_names_the_commit_the_author_and_each_field() -> None:
     ]
 
 
+def test_a_change_that_came_with_later_commits_names_its_own_and_the_one_it_came_with() -> None:
+    later = change(commits=["b" * 40, "c" * 40])
+    assert tables.changes_text([later], PAGE).splitlines()[1] == (
+        "  bbbbbbbbbbbb, applied with aaaaaaaaaaaa · Ada · pull request #12 · Run later"
+    )
+    by_hand = change(commits=[], message="", author=None, pullRequest=None, actor="ada")
+    assert tables.changes_text([by_hand], PAGE).splitlines()[1] == "  aaaaaaaaaaaa · ada"
+
+
 def test_long_values_stand_below_each_other_within_the_width() -> None:
     fields = [{"path": "payload.parameters.shell", "old": "x" * 90, "new": None}]
     lines = tables.changes_text([change(fields=fields)], PAGE).splitlines()

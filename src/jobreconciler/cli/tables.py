@@ -240,10 +240,18 @@ def _is_whole(change: Json, item: Json) -> bool:
 def _who(change: Json) -> str:
     author = (change["author"] or {}).get("name") or change["actor"]
     subject = (change["message"] or "").partition("\n")[0]
-    parts = [change["revision"][:SHORT], author]
+    parts = [_commit(change), author]
     if change["pullRequest"]:
         parts.append(f"pull request {change['pullRequest']}")
     return " · ".join(filter(None, [*parts, subject]))
+
+
+def _commit(change: Json) -> str:
+    """The commit that author and message are of; with it the revision that brought it, if another:
+    several commits can be applied at once."""
+    applied = str(change["revision"][:SHORT])
+    decisive = str(change["commits"][0][:SHORT]) if change["commits"] else applied
+    return decisive if decisive == applied else f"{decisive}, applied with {applied}"
 
 
 def field_lines(fields: Sequence[Json], page: Page, indent: str) -> list[str]:
