@@ -161,6 +161,18 @@ def test_a_ref_that_never_was_and_one_that_is_gone(
     assert source.resolve() == tip
 
 
+def test_a_repository_that_lost_its_last_branch_is_not_said_to_have_no_commits(
+    repo: GitRepo, make: MakeSource
+) -> None:
+    repo.write({"jobs.d/a.yaml": "1"}).commit("one")
+    repo.git("checkout", "--detach")
+    repo.git("branch", "-D", "main")
+    error = fault(make(repo.path, "main").resolve)
+    assert error.reason == "RepositoryEmpty"
+    assert error.message.endswith(" has no branch and no tag")
+    assert "restore the branch" in error.hint
+
+
 def test_a_ref_that_names_no_commit(repo: GitRepo, make: MakeSource) -> None:
     repo.write({"jobs.d/a.yaml": "1"}).commit("one")
     repo.git("tag", "tree", "HEAD^{tree}")

@@ -48,11 +48,11 @@ def say_stopped(made: Mapping[str, Any], what: str, output: str) -> None:
     write(f"{what} {end}; what runs goes on")
 
 
-def say_lifted(answer: Mapping[str, Any], what: str, output: str) -> None:
+def say_lifted(answer: Mapping[str, Any], what: str, output: str, otherwise: str) -> None:
     if output == "json":
         write_json(answer)
     else:
-        write(f"{what} resumed" if answer["lifted"] else f"{what}: nothing was suspended")
+        write(f"{what} resumed" if answer["lifted"] else otherwise)
 
 
 def named(job: str | None, tag: str | None, owner: str | None) -> str:

@@ -208,9 +208,9 @@ def no_such_ref(name: str | None, where: str, known: list[str]) -> Stalled:
     """
     if not known:
         return Stalled(
-            f"{where} has no commits yet",
+            f"{where} has no branch and no tag",
             reason="RepositoryEmpty",
-            hint="commit and push a jobs directory; it is picked up by itself",
+            hint="push a jobs directory, or restore the branch; it is picked up by itself",
         )
     short = [k.removeprefix("refs/heads/").removeprefix("refs/tags/") for k in known]
     if name is None:
