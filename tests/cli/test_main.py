@@ -64,6 +64,7 @@ def test_each_verb_explains_itself_with_an_example(name: str, cli: Cli) -> None:
     assert answer.code == 0
     assert "Example:\n    jobreconciler " in answer.out
     assert answer.widest <= 80
+    assert " <" not in answer.out, "a type of Python says nothing to people"
     assert "..." not in answer.out.partition("\nCommands:\n")[2], "a sub-verb is cut off"
     assert import_module(f"jobreconciler.cli.commands.{name.replace('-', '_')}").__doc__
 

@@ -98,6 +98,16 @@ def test_the_word_that_matters_most_about_a_job(given: dict[str, Any], said: str
     assert tables.state_cell(given).text == said
 
 
+def test_an_id_that_other_commands_want_is_not_cut_before_its_type() -> None:
+    rows = [job("signal-aggregation-30d"), job("signal-aggregation-all")]
+    for row in rows:
+        row["config"]["payload"]["jobType"] = row["jobId"]
+    first, second = tables.jobs_text(rows, PAGE).splitlines()[1:]
+    assert first.startswith("signal-aggregation-30d  signal-a")
+    assert second.startswith("signal-aggregation-all  signal-a")
+    assert max(len(first), len(second)) <= 80
+
+
 def test_jobs_fit_eighty_columns_whatever_their_names() -> None:
     long = job("x" * 63)
     long["config"]["payload"]["jobType"] = "signal-aggregation-all"
@@ -164,6 +174,15 @@ def test_a_change_names_the_commit_the_author_and_each_field() -> None:
     ]
 
 
+def test_a_change_that_came_with_later_commits_names_its_own_and_the_one_it_came_with() -> None:
+    later = change(commits=["b" * 40, "c" * 40])
+    assert tables.changes_text([later], PAGE).splitlines()[1] == (
+        "  bbbbbbbbbbbb, applied with aaaaaaaaaaaa · Ada · pull request #12 · Run later"
+    )
+    by_hand = change(commits=[], message="", author=None, pullRequest=None, actor="ada")
+    assert tables.changes_text([by_hand], PAGE).splitlines()[1] == "  aaaaaaaaaaaa · ada"
+
+
 def test_long_values_stand_below_each_other_within_the_width() -> None:
     fields = [{"path": "payload.parameters.shell", "old": "x" * 90, "new": None}]
     lines = tables.changes_text([change(fields=fields)], PAGE).splitlines()
@@ -181,6 +200,21 @@ def test_a_created_job_is_not_spelled_out_field_by_field() -> None:
 def test_a_deleted_job_is_not_spelled_out_either() -> None:
     deleted = change(action="deleted", fields=[{"path": "meta", "old": {"id": "a"}, "new": None}])
     assert len(tables.changes_text([deleted], PAGE).splitlines()) == 2
+
+
+def test_a_stopped_job_says_until_when_and_why_and_a_resumed_one_only_by_whom() -> None:
+    stop = {"id": 1, "scope": "job", "target": "a", "actor": "ada", "since": "2025-06-01T11:00:00Z"}
+    stop |= {"until": "2025-06-01T14:00:00.838868Z", "reason": "disk is full"}
+    by_hand = {"commits": [], "message": "", "author": None, "pullRequest": None, "actor": "ada"}
+    fields = [{"path": "suspension", "old": None, "new": stop}]
+    suspended = change(action="suspended", fields=fields, **by_hand)
+    assert tables.changes_text([suspended], PAGE).splitlines()[1:] == [
+        "  aaaaaaaaaaaa · ada",
+        "  until 2025-06-01T14:00:00Z: disk is full",
+    ]
+    fields = [{"path": "suspension", "old": stop, "new": None}]
+    resumed = change(action="resumed", fields=fields, **by_hand)
+    assert tables.changes_text([resumed], PAGE).splitlines()[1:] == ["  aaaaaaaaaaaa · ada"]
 
 
 def test_a_moved_job_says_where_it_is_now() -> None:

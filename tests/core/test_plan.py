@@ -280,8 +280,8 @@ def paths(count: int) -> list[str]:
 
 GUARD = {
     "five of twenty are few enough": (5, None),
-    "six of twenty are too many": (6, "deletes 6 and disables 0 of 20 jobs"),
-    "all of them are too many": (20, "deletes 20 and disables 0 of 20 jobs"),
+    "six of twenty are too many": (6, "deletes 6 of 20 jobs"),
+    "all of them are too many": (20, "deletes 20 of 20 jobs"),
 }
 
 
@@ -307,6 +307,7 @@ def test_disabling_counts_like_deleting() -> None:
     made = plan(stored(*FLEET), *(job(n, enabled=False) for n in "abc"), gone=paths(6)[3:])
     assert made.blocked is not None
     assert made.blocked.disables == ("a", "b", "c")
+    assert made.blocked.message == "the commit deletes 3 and disables 3 of 20 jobs"
     assert set(holds(made)) == set("abcdef")
 
 

@@ -75,7 +75,8 @@ def test_the_last_of_the_stops_that_ended_is_found() -> None:
 
 
 def test_what_stops_a_job_is_said_in_a_sentence() -> None:
-    made = stop("tag", "red", until=at(60), reason="disk full")
+    end = at(60).replace(microsecond=838_868)
+    made = stop("tag", "red", until=end, reason="disk full")
     assert suspension.sentence(made) == (
         "jobs tagged red are suspended by ada until 2026-11-22T13:00:00Z: disk full"
     )

@@ -88,6 +88,7 @@ def test_loggers_of_others_come_out_the_same_way() -> None:
     configure("json", stream=stream)
     logging.getLogger("uvicorn.error").warning("bound to %s", "127.0.0.1")
     logging.getLogger("uvicorn.access").info("GET / 200")
+    logging.getLogger("uvicorn.error").info("Started server process")
     (line,) = lines(stream)
     assert (line["event"], line["level"]) == ("bound to 127.0.0.1", "warning")
     assert line["logger"] == "uvicorn.error"

@@ -129,6 +129,18 @@ def test_a_repository_without_commits_waits_for_the_first(repo: GitRepo, make: M
 
 
 @pytest.mark.parametrize("remote", [False, True])
+def test_a_head_that_names_no_branch_is_not_taken_for_a_ref_that_was_asked_for(
+    repo: GitRepo, make: MakeSource, remote: bool
+) -> None:
+    repo.write({"jobs.d/a.yaml": "1"}).commit("one")
+    repo.git("symbolic-ref", "HEAD", "refs/heads/nowhere")
+    error = fault(make(f"file://{repo.path}" if remote else repo.path).resolve)
+    assert error.reason == "RefMissing"
+    assert error.message.endswith(" names a branch that is not there")
+    assert error.hint == "name one with --ref, such as main"
+
+
+@pytest.mark.parametrize("remote", [False, True])
 def test_a_ref_that_never_was_and_one_that_is_gone(
     repo: GitRepo, make: MakeSource, remote: bool
 ) -> None:
@@ -147,6 +159,18 @@ def test_a_ref_that_never_was_and_one_that_is_gone(
     assert [e.path for e in source.snapshot(tip).entries] == ["jobs.d/a.yaml"]
     repo.git("branch", "live")
     assert source.resolve() == tip
+
+
+def test_a_repository_that_lost_its_last_branch_is_not_said_to_have_no_commits(
+    repo: GitRepo, make: MakeSource
+) -> None:
+    repo.write({"jobs.d/a.yaml": "1"}).commit("one")
+    repo.git("checkout", "--detach")
+    repo.git("branch", "-D", "main")
+    error = fault(make(repo.path, "main").resolve)
+    assert error.reason == "RepositoryEmpty"
+    assert error.message.endswith(" has no branch and no tag")
+    assert "restore the branch" in error.hint
 
 
 def test_a_ref_that_names_no_commit(repo: GitRepo, make: MakeSource) -> None:

@@ -249,6 +249,11 @@ MESSAGES = [
     ("notifications: {channels: {a: 5}}", "wrong_type", "expected a map, found the number 5"),
     ("notifications: {channels: {a: {}}}", "missing", "the key type is required here"),
     ("limits: {concurrencyGroup: 'a b'}", "bad_format", "expected 1 to 63 letters, digits, "),
+    (
+        "jobType: python\n  parameters: {entryPoint: jobs}",
+        "bad_format",
+        "expected a module and its ",
+    ),
     ("dependency: {jobs: [a, a]}", "duplicate_item", "'a' stands in this list twice"),
     ("retry: {maxDelay: 400000000}", "out_of_range", "expected at most 315360000"),
     ("schedule: {cronExpression: '0 0 31 2 *'}", "bad_cron", "it never comes true"),

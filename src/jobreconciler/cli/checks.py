@@ -28,6 +28,8 @@ from jobreconciler.model.views import SourceState
 from jobreconciler.settings import Settings
 from jobreconciler.tokens import is_loopback
 
+WRITABLE = "mount it for writing, or name another with --state-dir"
+
 Status = Literal["ok", "warn", "fail"]
 OLDEST_GIT = (2, 31)
 LOW_SPACE_MIB, NO_SPACE_MIB = 1024, 64
@@ -140,13 +142,20 @@ def state_directory(settings: Settings, now: datetime) -> Iterator[Check]:  # no
             yield Check("state dir", "fail", f"{path} is not there and {parent} is read-only",
                         "name another with --state-dir")  # fmt: skip
         return
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if read_only(path):
+        yield Check("state dir", "fail", f"{path} lies on a read-only file system", WRITABLE)
+    elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield Check("state dir", "fail", f"{path} is not writable", f"chown it to {_user()}")
     elif loose := _open_to_others(path):
         yield Check("state dir", "warn", f"{path} is open to others ({loose})", f"chmod 700 {path}")
     else:
         yield Check("state dir", "ok", str(path))
     yield space(path)
+
+
+def read_only(path: Path) -> bool:
+    """Whether nobody can write to `path`, whatever its mode says."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def space(path: Path) -> Check:

@@ -7,11 +7,11 @@ from typing import Any
 
 from jobreconciler.cli.output import Cell, Column, Page, status_cell
 from jobreconciler.cli.tables import condition_lines, moment, state_cell, why
-from jobreconciler.cli.words import SHORT, clean, count
+from jobreconciler.cli.uncommitted import uncommitted_text
+from jobreconciler.cli.words import SHORT, clean, count, to_the_second
 from jobreconciler.core.suspension import whom
 
 Json = Mapping[str, Any]
-UNCOMMITTED_SHOWN = 5
 STOPS_SHOWN = 5
 
 
@@ -29,16 +29,8 @@ def status_text(status: Json, page: Page) -> str:
         text += ["", *page.below(f"warning: {warning}", "")]
     text += ["", page.styled("Source", "bold"), _source_text(source, page)]
     if status["uncommitted"]:
-        text += page.below(_uncommitted_text(status["uncommitted"]), "")
+        text += page.below(uncommitted_text(status["uncommitted"], "applied"), "")
     return "\n".join(text)
-
-
-def _uncommitted_text(paths: Sequence[str]) -> str:
-    """Which edits wait for a commit: the first few by name."""
-    named = ", ".join(paths[:UNCOMMITTED_SHOWN])
-    more = len(paths) - UNCOMMITTED_SHOWN
-    rest = f" and {count(more, 'other')}" if more > 0 else ""
-    return f"not committed, so not applied: {named}{rest}"
 
 
 def _headline(status: Json, page: Page) -> str:
@@ -93,13 +85,13 @@ def stops_text(stops: Sequence[Json], page: Page) -> str:
 def _end_text(stop: Json, page: Page) -> str:
     if stop["endedAt"] is not None:
         how = f"lifted by {stop['endedBy']}" if stop["endedBy"] else "ended by itself"
-        return f"{how} {page.ago(stop['endedAt'])}, {stop['endedAt']}"
+        return f"{how} {page.ago(stop['endedAt'])}, {to_the_second(stop['endedAt'])}"
     return _until_text(stop, page)
 
 
 def _until_text(stop: Json, page: Page) -> str:
     until = stop["until"]
-    return f"until {until}, {page.ago(until)}" if until else "until it is lifted"
+    return f"until {to_the_second(until)}, {page.ago(until)}" if until else "until it is lifted"
 
 
 def stop_text(stop: Json, page: Page) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jobreconciler.cli.output import write, write_json
+from jobreconciler.cli.words import to_the_second
 from jobreconciler.core.suspension import whom
 from jobreconciler.errors import Refused
 
@@ -43,15 +44,15 @@ def say_stopped(made: Mapping[str, Any], what: str, output: str) -> None:
     if output == "json":
         write_json(made)
         return
-    end = f"until {made['until']}" if made["until"] else "until it is lifted"
+    end = f"until {to_the_second(made['until'])}" if made["until"] else "until it is lifted"
     write(f"{what} {end}; what runs goes on")
 
 
-def say_lifted(answer: Mapping[str, Any], what: str, output: str) -> None:
+def say_lifted(answer: Mapping[str, Any], what: str, output: str, otherwise: str) -> None:
     if output == "json":
         write_json(answer)
     else:
-        write(f"{what} resumed" if answer["lifted"] else f"{what}: nothing was suspended")
+        write(f"{what} resumed" if answer["lifted"] else otherwise)
 
 
 def named(job: str | None, tag: str | None, owner: str | None) -> str:

@@ -11,7 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from jobreconciler.cli.output import Cell, Column, Page, Style, flatten, status_cell
-from jobreconciler.cli.words import SHORT, clean, columns_of, count, fit, instant, span
+from jobreconciler.cli.words import (
+    SHORT,
+    clean,
+    columns_of,
+    count,
+    fit,
+    instant,
+    span,
+    to_the_second,
+)
 
 Json = Mapping[str, Any]
 LONGEST_VALUE = 40
@@ -112,7 +121,8 @@ def _set(parameters: Json) -> str:
 
 def jobs_text(jobs: Sequence[Json], page: Page) -> str:
     heads: list[Column | str] = [
-        Column("job", shrinks=True, least=20),
+        # An id is what other commands are told, so the type gives way first.
+        Column("job", shrinks=True, least=30),
         Column("type", shrinks=True),
         "state",
         Column("last run", least=8),
@@ -213,6 +223,9 @@ def changes_text(changes: Sequence[Json], page: Page) -> str:
         if change["action"] == "moved":
             lines += page.below(f"to {change['file']}", "  ")
         said = [item for item in change["fields"] if not _is_whole(change, item)]
+        if change["action"] in {"suspended", "resumed"}:
+            lines += page.below(_stop(said), "  ")
+            said = [item for item in said if item["path"] != "suspension"]
         lines += field_lines(said, page, "  ")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -237,13 +250,31 @@ def _is_whole(change: Json, item: Json) -> bool:
     return came or (item["new"] is None and change["action"] == "deleted")
 
 
+def _stop(fields: Sequence[Json]) -> str:
+    """How long and why a job is stopped from now on; empty where it goes on."""
+    stops = (item["new"] for item in fields if item["path"] == "suspension")
+    stop = next((each for each in stops if isinstance(each, Mapping)), None)
+    if stop is None:
+        return ""
+    until = f"until {to_the_second(stop['until'])}" if stop["until"] else "until it is lifted"
+    return until + (f": {stop['reason']}" if stop["reason"] else "")
+
+
 def _who(change: Json) -> str:
     author = (change["author"] or {}).get("name") or change["actor"]
     subject = (change["message"] or "").partition("\n")[0]
-    parts = [change["revision"][:SHORT], author]
+    parts = [_commit(change), author]
     if change["pullRequest"]:
         parts.append(f"pull request {change['pullRequest']}")
     return " · ".join(filter(None, [*parts, subject]))
+
+
+def _commit(change: Json) -> str:
+    """The commit that author and message are of; with it the revision that brought it, if another:
+    several commits can be applied at once."""
+    applied = str(change["revision"][:SHORT])
+    decisive = str(change["commits"][0][:SHORT]) if change["commits"] else applied
+    return decisive if decisive == applied else f"{decisive}, applied with {applied}"
 
 
 def field_lines(fields: Sequence[Json], page: Page, indent: str) -> list[str]:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 from typer.main import get_command
 
 from jobreconciler import __version__
@@ -131,7 +131,16 @@ def _load(name: str) -> Any:
         app.command(name)(_described(module.command))
     command = get_command(app)
     command.name = name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        _hide_types(each)
     return command
+
+
+def _hide_types(command: Any) -> None:
+    """Typer's help puts a type of Python beside each argument, such as `<list[Path]>`."""
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):
+            parameter.display_type_rich = lambda **_: ""  # type: ignore[method-assign]
 
 
 def _unknown(name: str) -> Refused:

@@ -65,6 +65,12 @@ def instant(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
+def to_the_second(text: str) -> str:
+    """An RFC 3339 instant of our own JSON without its fractions, for people."""
+    whole, _, fraction = text.partition(".")
+    return f"{whole}Z" if fraction else text
+
+
 def span(seconds: float) -> str:
     """A length of time in its two largest units: `0.4s`, `12s`, `3m 05s`, `2h 10m`, `4d 3h`."""
     seconds = max(0.0, seconds)

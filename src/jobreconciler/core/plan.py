@@ -261,9 +261,9 @@ def _guard(draft: _Draft, deletes: Mapping[str, str], index: JobIndex) -> Blocke
     lost = len(gone) + len(disabled)
     if _too_many(lost, index.live) or (lost and lost >= index.live):
         caught.update(gone, disabled)
-        messages.append(
-            f"the commit deletes {len(gone)} and disables {len(disabled)} of {index.live} jobs"
-        )
+        done = ((f"deletes {len(gone)}", gone), (f"disables {len(disabled)}", disabled))
+        what = " and ".join(words for words, jobs in done if jobs)
+        messages.append(f"the commit {what} of {index.live} jobs")
     if _too_many(len(altered), index.live):
         caught.update(altered)
         messages.append(f"a change of the defaults alters {len(altered)} of {index.live} jobs")

@@ -97,7 +97,8 @@ def sentence(suspension: Suspension) -> str:
     """What stops the job, for people: `suspended by ada until …: reason`."""
     several = f"{whom(suspension.scope, suspension.target)} are suspended"
     what = {"fleet": "the fleet is paused", "job": "suspended"}.get(suspension.scope, several)
-    ends = f" until {_instant(suspension.until)}" if suspension.until else ", until it is lifted"
+    until = suspension.until
+    ends = f" until {_instant(until.replace(microsecond=0))}" if until else ", until it is lifted"
     return f"{what} by {suspension.actor}{ends}" + (
         f": {suspension.reason}" if suspension.reason else ""
     )

@@ -12,17 +12,15 @@ from pydantic import BaseModel, Field
 from jobreconciler.errors import Invalid
 from jobreconciler.jobtypes.base import PythonType, own
 from jobreconciler.jobtypes.command import Environment, WorkingDirectory
-from jobreconciler.model.strict import StrictModel
+from jobreconciler.model.strict import ENTRY_POINT_PATTERN, StrictModel
 from jobreconciler.ports import JobContext
-
-_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 
 
 class PythonParameters(StrictModel):  # type: ignore[no-redef]  # the mypy plugin adds **kwargs
     """Which function to call, with what, and in which kind of process."""
 
     entry_point: str = Field(
-        pattern=f"^{_DOTTED}:{_DOTTED}$",
+        pattern=ENTRY_POINT_PATTERN,
         max_length=512,
         description="The function to call, as `package.module:function`; it is given a "
         "`JobContext` and then `kwargs`.",

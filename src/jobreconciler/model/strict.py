@@ -43,6 +43,8 @@ URL_PATTERN = (
 )
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 HEADER_VALUE_PATTERN = r"^[\t -~]*$"
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+ENTRY_POINT_PATTERN = f"^{_DOTTED}:{_DOTTED}$"
 DURATION_PATTERN = r"^(?=.)([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?$"
 
 PATTERN_MEANINGS: dict[str, str] = {
@@ -57,6 +59,7 @@ PATTERN_MEANINGS: dict[str, str] = {
     URL_PATTERN: "an http:// or https:// address in ASCII, without user name and password",
     HEADER_PATTERN: "the name of a header, such as X-Api-Key",
     HEADER_VALUE_PATTERN: "one line of printable ASCII",
+    ENTRY_POINT_PATTERN: "a module and its function, such as acme.reports:nightly",
     PATH_PATTERN: "an absolute path, such as /srv/reports",
     TREE_PATH_PATTERN: "a directory of the repository, such as scripts/reports, or . for its top",
 }

@@ -25,7 +25,7 @@ from jobreconciler.errors import Refused
 Format = Literal["auto", "json", "console"]
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-_QUIET: Final = ("uvicorn.access", "watchfiles", "git", "alembic", "asyncio")
+_QUIET: Final = ("uvicorn.access", "uvicorn.error", "watchfiles", "git", "alembic", "asyncio")
 """Loggers of others that say at info what nobody asked for."""
 
 

@@ -284,7 +284,7 @@ class GitSource:
         for name in self._candidates():
             if name in known:
                 return faults.object_missing(name)
-        return no_such_ref(self.ref or "HEAD", self.location.shown, known)
+        return no_such_ref(self.ref, self.location.shown, known)
 
 
 def _ref_folders(repository: Repository, name: str) -> tuple[Path, ...]:

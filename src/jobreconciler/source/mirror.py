@@ -118,9 +118,9 @@ class Mirror:
         for name in names if self._ref else ():
             if name in refs:
                 return name, refs[name]
-        raise self._ref_missing(self._ref or "HEAD")
+        raise self._ref_missing(self._ref)
 
-    def _ref_missing(self, name: str) -> Stalled:
+    def _ref_missing(self, name: str | None) -> Stalled:
         args = ["ls-remote", "--heads", "--tags", "--refs", "--", self._location.url]
         lines = self._git.run(f"asking {self._location.shown}", args).decode("utf-8", "replace")
         known = [line.partition("\t")[2] for line in lines.splitlines()]
@@ -201,15 +201,24 @@ class Mirror:
                 lock.unlink()
 
 
-def no_such_ref(name: str, where: str, known: list[str]) -> Stalled:
-    """RepositoryEmpty where there is no ref at all, else RefMissing with names that are close."""
+def no_such_ref(name: str | None, where: str, known: list[str]) -> Stalled:
+    """RepositoryEmpty where there is no ref at all, else RefMissing with names that are close.
+
+    No name stands for the branch that HEAD names.
+    """
     if not known:
         return Stalled(
-            f"{where} has no commits yet",
+            f"{where} has no branch and no tag",
             reason="RepositoryEmpty",
-            hint="commit and push a jobs directory; it is picked up by itself",
+            hint="push a jobs directory, or restore the branch; it is picked up by itself",
         )
     short = [k.removeprefix("refs/heads/").removeprefix("refs/tags/") for k in known]
+    if name is None:
+        return Stalled(
+            f"HEAD of {where} names a branch that is not there",
+            reason="RefMissing",
+            hint=f"name one with --ref, such as {short[0]}",
+        )
     close = difflib.get_close_matches(name.removeprefix("refs/heads/"), short, n=3, cutoff=0.5)
     return Stalled(
         f"{where} has no branch or tag {name!r}",

@@ -55,6 +55,12 @@ def ask(daemon: Running, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return cli
 
 
+def test_lifting_a_stop_that_is_not_there_is_a_no_in_its_own_words(ask: Cli) -> None:
+    unpaused, resumed = ask("unpause"), ask("resume", "greet")
+    assert (unpaused.code, unpaused.out) == (1, "the fleet was not paused\n")
+    assert (resumed.code, resumed.out) == (1, "greet: nothing was suspended\n")
+
+
 def test_a_run_is_waited_for_and_its_output_printed(ask: Cli) -> None:
     answer = ask("trigger", "greet", "--wait", "--reason", "a test")
     assert (answer.code, answer.out) == (0, "hello\noops\n"), answer.err

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import subprocess
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,6 +65,28 @@ def test_a_missing_ref_fails(cli: Cli) -> None:
     status, message, _ = checks(cli, "--ref", "nowhere")["repository"]
     assert status == "fail"
     assert "nowhere" in message
+
+
+@pytest.fixture
+def read_only_state() -> Iterator[Path]:
+    """The state directory on a file system that takes nothing, where the machine permits it."""
+    state = Path(".jobreconciler").absolute()
+    state.mkdir(mode=0o700)
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root may mount a file system")
+    command = [mount, "-t", "tmpfs", "-o", "ro,size=80m,mode=700", "tmpfs", str(state)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody mount a file system")
+    yield state
+    subprocess.run(["umount", "--lazy", str(state)], check=True)
+
+
+@pytest.mark.usefixtures("jobs", "read_only_state")
+def test_a_read_only_file_system_is_no_question_of_ownership(cli: Cli) -> None:
+    status, message, hint = checks(cli)["state dir"]
+    assert (status, message) == ("fail", ".jobreconciler lies on a read-only file system")
+    assert hint == "mount it for writing, or name another with --state-dir"
 
 
 @pytest.mark.usefixtures("jobs")

@@ -95,6 +95,16 @@ def test_an_unknown_job_is_not_found(cli: Cli, job_file: JobFile) -> None:
     assert answer.err == ("error: no file in jobs.d declares a job 'b'\nhint: declared are: a\n")
 
 
+def test_of_many_jobs_the_closest_is_named_or_the_first_and_how_many_more(
+    cli: Cli, job_file: JobFile
+) -> None:
+    for number in range(10):
+        job_file(f"report-{number}")
+    assert cli("next", "reprot-3").err.endswith("\nhint: did you mean report-3?\n")
+    first = ", ".join(f"report-{number}" for number in range(8))
+    assert cli("next", "zzz").err.endswith(f"\nhint: declared are: {first} and 2 others\n")
+
+
 def test_jobs_of_another_environment_are_left_out(cli: Cli, job_file: JobFile) -> None:
     job_file("a")
     text = valid_job("b").replace("id: b", "id: b\n  environments: [production]")

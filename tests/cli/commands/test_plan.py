@@ -38,6 +38,20 @@ def test_a_plan_against_another_ref_shows_jobs_fields_and_runs_a_day(cli: Cli) -
     assert answer.widest <= 80
 
 
+def test_a_plan_names_the_edits_that_it_cannot_see(
+    cli: Cli, feature: GitRepo, job_file: JobFile
+) -> None:
+    assert cli("plan", "--against", "main").err == ""
+    job_file("a", valid_job("a", "5 5 * * *"))
+    job_file("new")
+    answer = cli("plan", "--against", "main")
+    assert "5 5 * * *" not in answer.out
+    assert answer.err == "not committed, so not in this plan: jobs.d/a.yaml, jobs.d/new.yaml\n"
+    assert cli("plan", "--against", "main", "--ref", "feature").err == ""
+    assert cli("plan", "--against", "main", "--working-tree").err == ""
+    assert feature.path.is_dir()
+
+
 @pytest.mark.usefixtures("feature")
 def test_json_is_the_documented_shape(cli: Cli, feature: GitRepo) -> None:
     answer = cli("plan", "--ref", "feature", "--against", "main", "-o", "json").json

@@ -126,13 +126,21 @@ def test_status_names_edits_that_no_commit_holds(
     assert (elsewhere.code, elsewhere.json["uncommitted"]) == (0, None)
 
 
+@pytest.mark.usefixtures("applied")
+def test_without_a_daemon_status_does_not_say_that_all_is_well(cli: Cli) -> None:
+    answer = cli("status")
+    assert answer.out.startswith("1 warning · 2 jobs")
+    assert "warning: no daemon answers: no job starts, and no commit is applied\n" in answer.out
+    assert len(cli("status", "-o", "json").json["warnings"]) == 1
+
+
 def test_status_says_when_the_disk_is_nearly_full(
     cli: Cli, applied: GitRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert applied.path.is_dir()
     monkeypatch.setattr(checks, "NO_SPACE_MIB", 10**9)
     answer = cli("status")
-    assert answer.out.startswith("1 warning · 2 jobs")
+    assert answer.out.startswith("2 warnings · 2 jobs")
     assert "warning: .jobreconciler: " in answer.out
     assert "make room: runs cannot be recorded soon" in answer.out
 

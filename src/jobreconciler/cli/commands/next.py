@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from jobreconciler.errors import Invalid, NotFound, Refused
 from jobreconciler.settings import Settings
 
 Json = dict[str, Any]
+NAMED = 8
+"""Ids that a hint lists."""
 
 
 @verb("repo", "jobs_dir", "environment")
@@ -76,6 +79,16 @@ def coming(job_id: str, config: Json, after: datetime, number: int) -> list[Json
     return coming_slots(job_id, config["payload"], after, number)
 
 
+def _declared(wanted: str, known: Sequence[str]) -> str:
+    """A hint: an id that is close, else the first few there are."""
+    if not known:
+        return ""
+    if close := difflib.get_close_matches(wanted, known, n=1):
+        return f"did you mean {close[0]}?"
+    rest = f" and {count(len(known) - NAMED, 'other')}" if len(known) > NAMED else ""
+    return f"declared are: {', '.join(known[:NAMED])}{rest}"
+
+
 def declared_configs(settings: Settings, job: str | None) -> dict[str, Json]:
     """Configs of the valid working files by job id. Raises NotFound; Invalid if `job`'s is."""
     from jobreconciler.cli.declared import read_declared
@@ -95,7 +108,7 @@ def declared_configs(settings: Settings, job: str | None) -> dict[str, Json]:
             raise Invalid(f"the file of {job} is invalid", hint="`jobreconciler validate` says why")
         raise NotFound(
             f"no file in {settings.jobs_dir} declares a job {job!r}",
-            hint=f"declared are: {', '.join(sorted(configs)[:8])}" if configs else "",
+            hint=_declared(job, sorted(configs)),
         )
     if wrong and job is None:
         note(f"{count(len(wrong), 'invalid file')} left out: `jobreconciler validate` says why")

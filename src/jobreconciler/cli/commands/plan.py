@@ -10,7 +10,7 @@ import typer
 
 from jobreconciler.cli.errors import CHANGES, FINE, NO
 from jobreconciler.cli.options import REPOSITORY, STATE, verb
-from jobreconciler.cli.output import page, write, write_json
+from jobreconciler.cli.output import note, page, write, write_json
 from jobreconciler.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +57,20 @@ def command(
         write(plan_markdown(whole), end="")
     else:
         write(plan_text(whole, drawn))
+        _note_uncommitted(settings)
     if whole["errors"] or whole["refused"]:
         return NO
     return CHANGES if exit_code and whole["changes"] else FINE
+
+
+def _note_uncommitted(settings: Settings) -> None:
+    """Whoever edits a file and asks for a plan at once would look for it in vain."""
+    from jobreconciler.cli.uncommitted import uncommitted, uncommitted_text
+
+    if settings.working_tree or settings.ref is not None:
+        return
+    if paths := uncommitted(settings):
+        note(uncommitted_text(paths, "in this plan"))
 
 
 def plan_json(planned: Planned, now: datetime) -> Json:

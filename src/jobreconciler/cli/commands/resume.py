@@ -30,5 +30,6 @@ def command(
     else:
         target = {"tag": tag} if tag is not None else {"owner": owner}
         answer = client.post("/api/v1/suspensions/lift", target)
-    stopping.say_lifted(answer, stopping.named(job, tag, owner), output)
+    what = stopping.named(job, tag, owner)
+    stopping.say_lifted(answer, what, output, f"{what}: nothing was suspended")
     return FINE if answer["lifted"] else NO

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import typer
 
 from jobreconciler.cli.answers import Json, read, stored_job, stored_jobs
-from jobreconciler.cli.checks import space
+from jobreconciler.cli.checks import WRITABLE, read_only, space
 from jobreconciler.cli.client import LOOPBACK, Client, segment
 from jobreconciler.cli.errors import FINE
 from jobreconciler.cli.options import DAEMON, REPOSITORY, verb
 from jobreconciler.cli.output import page, write, write_json
 from jobreconciler.cli.status_text import status_text
 from jobreconciler.cli.tables import job_text
-from jobreconciler.errors import JobReconcilerError
+from jobreconciler.cli.uncommitted import uncommitted
 from jobreconciler.ports import Store
 from jobreconciler.settings import Settings
 
@@ -46,7 +46,7 @@ def command(
         fleet["warnings"] += _of_this_machine(settings)
         # A daemon that reads the work tree applies such edits, and its revision says so.
         dirty = "-dirty-" in (fleet["source"]["observedRevision"] or "")
-        fleet["uncommitted"] = [] if dirty else _uncommitted(settings)
+        fleet["uncommitted"] = [] if dirty else uncommitted(settings)
         _answer(output, fleet, lambda: status_text(fleet, page()))
         return FINE
     one = read(settings, lambda client: _ask_job(client, job), lambda store: _look_job(store, job))
@@ -81,27 +81,19 @@ def _look_fleet(store: Store) -> Json:
         source_json(store.source_state()),
         lambda state: stored_jobs(store, {"state": state, "limit": _limit(state)})["jobs"],
         [suspension_json(each) for each in store.suspensions()],
-        [],
+        ["no daemon answers: no job starts, and no commit is applied"],
     )
 
 
 def _of_this_machine(settings: Settings) -> list[str]:
-    """What only somebody beside the daemon can see: how full its disk is."""
+    """What only somebody beside the daemon can see: whether its disk takes any more."""
     if urlsplit(settings.server).hostname not in LOOPBACK or not settings.state_dir.exists():
         return []
+    if read_only(settings.state_dir):
+        said = f"{settings.state_dir} lies on a read-only file system: no run can be recorded"
+        return [f"{said}; {WRITABLE}"]
     room = space(settings.state_dir)
     return [] if room.status == "ok" else [f"{settings.state_dir}: {room.message}; {room.hint}"]
-
-
-def _uncommitted(settings: Settings) -> list[str] | None:
-    """Job files whose edits no commit holds, so that no daemon applies them; None where there is
-    no repository to look at."""
-    from jobreconciler.source.working_tree import dirty_paths
-
-    try:
-        return list(dirty_paths(settings.repo, settings.jobs_dir))
-    except JobReconcilerError:
-        return None
 
 
 def _limit(state: str) -> int:

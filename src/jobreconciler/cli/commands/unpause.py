@@ -20,7 +20,7 @@ def command(settings: Settings, output: str) -> int:
       jobreconciler unpause
     """
     answer = Client(settings).post("/api/v1/unpause")
-    stopping.say_lifted(answer, "the fleet", output)
+    stopping.say_lifted(answer, "the fleet", output, "the fleet was not paused")
     if answer["clockConfirmed"]:
         note("the wall clock is confirmed: slots start again")
     return FINE if answer["lifted"] or answer["clockConfirmed"] else NO
