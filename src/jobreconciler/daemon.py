@@ -220,6 +220,8 @@ class Daemon:
         await asyncio.to_thread(adapters.source.close)
 
     async def _drain(self) -> None:
+        if not any(task.get_name() == "results" for task in self._tasks):
+            self._keep("results", self.loops.worker.collect)  # it was told to stop while it started
         while self.loops.worker.counts()["running"]:
             await asyncio.sleep(0.05)
 

@@ -176,7 +176,7 @@ def left_by(started: Started) -> LeftRunning:
 
 def running(executor: LocalExecutor) -> int:
     """How many runs it answers for."""
-    return len(executor._settling)
+    return len(executor._settling._runs)
 
 
 def server_pid(executor: LocalExecutor, *, python: bool = False) -> int | None:

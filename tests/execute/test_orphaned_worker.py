@@ -64,3 +64,26 @@ def test_begins_nothing(arena: Arena, tmp_path: Path, how: str) -> None:
     eventually_now(lambda: not processes.is_alive(pid, started))
     assert spool.claimed(run) is None
     assert not notes.exists()
+
+
+STOPPED = """
+import os, signal
+from jobreconciler.execute.at_fork import AtFork
+from jobreconciler.execute.signals import Signals
+from jobreconciler.execute.warm import WarmStarter
+from jobreconciler.execute.worker import Marker
+
+Signals()
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+starter = WarmStarter(Marker(), 0o022, AtFork())
+starter.start({"cwd": "/", "worker": b"", "reuse": True})
+_, status = os.waitpid(starter.waiting[0], 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_worker_that_is_stopped_while_it_is_forked_ends() -> None:
+    """It has its supervisor's handlers for a moment, which would let it go on."""
+    command = [sys.executable, "-c", STOPPED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["-15"]

@@ -3,6 +3,9 @@
 A supervisor of Python jobs is forked from a server that has imported a great deal, and uses none of
 it: having all of it put right there (threading's locks, for one) costs each supervisor 0.3 MiB of
 memory of its own. Workers, and what their jobs fork, have it done as ever. Standard library only.
+
+Only what stands alone is put off: with a `before` or an `after_in_parent` it is a half of
+something, a lock that is taken and given back for one.
 """
 
 from __future__ import annotations
@@ -27,16 +30,16 @@ class AtFork:
 
     def take_over(self) -> None:
         self._register(after_in_child=self._run)
-        os.register_at_fork = self._keep
+        os.register_at_fork = self._keep  # type: ignore[assignment]
 
     def give_back(self) -> None:
         os.register_at_fork = self._register
 
-    def _keep(self, *, after_in_child: Callable[[], Any] | None = None, **others: Any) -> None:
-        if after_in_child is not None:
-            self._in_child.append(after_in_child)
-        if others:
-            self._register(**others)
+    def _keep(self, **calls: Callable[[], Any]) -> None:
+        if calls.keys() == {"after_in_child"}:
+            self._in_child.append(calls["after_in_child"])
+        else:
+            self._register(**calls)
 
     def _run(self) -> None:
         if not self.wanted:

@@ -34,7 +34,6 @@ class Settling:
         self._runs: dict[str, Run] = {}
         self._watched = Watch(self.has_ended)
         self._last_of: dict[tuple[int, int], Run] = {}
-        self._withdrawn: set[str] = set()
         self._ended: deque[Run] = deque()
         self._settling = False
         self._queue: asyncio.Queue[Finished | None] = asyncio.Queue()
@@ -42,20 +41,11 @@ class Settling:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def __len__(self) -> int:
-        return len(self._runs)
-
     def __contains__(self, execution_id: str) -> bool:
         return execution_id in self._runs
 
     def get(self, execution_id: str) -> Run | None:
         return self._runs.get(execution_id)
-
-    def permit(self, directory: str) -> None:
-        """An attempt that nobody may begin, as nobody did, may be begun again."""
-        if directory in self._withdrawn:
-            spool.permit(directory)
-            self._withdrawn.discard(directory)
 
     async def finished(self) -> AsyncIterator[Finished]:
         """Every end, once, until this is closed. For one consumer."""
@@ -143,19 +133,20 @@ class Settling:
         if run.doubted or spool.claimed(run.directory) is not None:
             return False
         try:
-            withdrawn = spool.withdraw(run.directory)
+            return spool.withdraw(run.directory)
         except OSError as error:
             run.doubted = True
             self._on_error(f"looking whether execution {run.execution_id} was begun", error)
             return False
-        if withdrawn:
-            self._withdrawn.add(run.directory)
-        return withdrawn
 
     def watch(self, run: Run) -> None:
         """From here on the run's end, which may be past, comes out of `finished`."""
         holder = spool.claimed(run.directory)
-        if holder is not None:  # else nobody began it: it is settled at once
+        if holder is None:
+            # Nobody has begun it, whoever was given it: it is settled at once, unless somebody does
+            # so meanwhile. That one is then not taken for a supervisor that is gone.
+            run.pid = run.pid_started = 0
+        else:
             run.boot, run.pid, run.pid_started = holder
             if not spool.has_result(run.directory):
                 self._open(run)

@@ -171,6 +171,8 @@ class Supervisor:
 
     def _timeout(self, now: float) -> float:
         """Milliseconds until something is due."""
+        if self._signals.look and self._job_status is None and not self._stopping:
+            return 0.0
         due = min(self._next_kill, self._linger_until, self._long_at)
         if self._job_status is None and not self._stopping:
             due = min(due, self._deadline, self._take_by)

@@ -17,6 +17,7 @@ from typing import Any
 from jobreconciler.execute import frames, processes, spawn, worker
 from jobreconciler.execute.at_fork import AtFork
 from jobreconciler.execute.shared import DONE, Shared
+from jobreconciler.execute.signals import HANDLED
 
 _TRIES = 3
 TAKES_WITHIN = 5.0
@@ -154,6 +155,17 @@ class WarmStarter:
             os.close(self._report)
             self._output = self._report = -1
 
+    def _forked(self) -> int:
+        """As os.fork; the child has our signals blocked until it no longer has our handlers."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        return pid
+
     def _fork(self) -> None:
         identity = processes.own_identity()
         with ExitStack() as theirs, ExitStack() as ours:
@@ -166,7 +178,7 @@ class WarmStarter:
             report, tell = spawn.pipe()
             ours.callback(os.close, report)
             theirs.callback(os.close, tell)
-            pid = os.fork()
+            pid = self._forked()
             if pid == 0:
                 try:
                     worker.Worker(

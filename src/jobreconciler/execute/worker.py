@@ -104,6 +104,7 @@ class Worker:
         supervisor: tuple[int, int],
     ) -> None:
         os.setsid()
+        _reset_signals()  # before its supervisor's descriptors, the one to wake by too, are moved
         _place(control, output, tell, os.open(os.devnull, os.O_RDWR))
         os.close(runner.REPORT_FD)
         os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
@@ -125,7 +126,6 @@ class Worker:
         self._look_again_at = 0.0
         self._environment = Environment()
         _mute()
-        _reset_signals()
 
     def live(self) -> NoReturn:
         code = 1

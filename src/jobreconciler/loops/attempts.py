@@ -260,9 +260,10 @@ class Attempts:
                 outcome = replace(outcome, error=held.stopped_for)
             if retryable:
                 again = self._retry_at(held, finished)
-            if again is not None and held.no_more is not None:
+            no_more = held.stopped_for or held.no_more
+            if again is not None and no_more is not None:
                 again = None
-                outcome = replace(outcome, error=_not_again(outcome, held.no_more))
+                outcome = replace(outcome, error=_not_again(outcome, no_more))
         return _Judged(finished, held, outcome, again)
 
     def _retry_at(self, held: Held, finished: Finished) -> datetime | None:

@@ -13,7 +13,6 @@ import structlog
 from jobreconciler.core import notices, suspension
 from jobreconciler.core.admission import Overlap, at_release
 from jobreconciler.core.repository_tree import starts_in_tree
-from jobreconciler.errors import JobReconcilerError
 from jobreconciler.loops.attempts import Attempts
 from jobreconciler.loops.ids import new_execution_id
 from jobreconciler.loops.inflight import Held, InFlight
@@ -209,7 +208,7 @@ class Releases:
             return
         try:
             await self._make_room(choice, job_id)
-        except (JobReconcilerError, OSError) as error:
+        except Exception as error:
             # Whatever it was to take the place of goes on, and it waits.
             log.error("room_not_made", job=job_id, execution=execution_id, error=str(error))
             self._observer.loop_error("work")

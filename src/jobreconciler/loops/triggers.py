@@ -237,7 +237,7 @@ class Triggers:
                 )
             if await self._worker.cancel(execution_id, why):
                 return await self._execution(execution_id)
-            # Between being taken and being started it can be neither dropped nor stopped.
+            # It ended, or began, at this very moment: the store knows by the next look.
             await asyncio.sleep(0.05)
         raise Stalled(
             f"execution {execution_id} could not be stopped",

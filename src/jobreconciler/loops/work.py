@@ -211,8 +211,14 @@ class Worker:
     async def _give_back(self, claimed: Sequence[Held]) -> None:
         """They were claimed and nobody began them: they wait again, and start only if they still
         may."""
+        if claimed:
+            self._given_back(claimed, await self._unclaim(claimed))
+
+    async def _unclaim(self, claimed: Sequence[Held]) -> list[bool]:
         attempts = [(held.execution.id, held.attempts) for held in claimed]
-        given = await asyncio.wrap_future(self._store.unclaim_all(attempts)) if attempts else []
+        return await asyncio.wrap_future(self._store.unclaim_all(attempts))
+
+    def _given_back(self, claimed: Sequence[Held], given: Sequence[bool]) -> None:
         for held, done in zip(claimed, given, strict=True):
             if not done:
                 self._attempts.forget(held.execution.id)
@@ -234,7 +240,7 @@ class Worker:
         """As `_give_back`, as soon as the store takes it."""
         while True:
             try:
-                return await self._give_back(claimed)
+                given = await self._unclaim(claimed)
             except Exception as error:
                 log.error(
                     "claim_waits_for_store",
@@ -242,7 +248,10 @@ class Worker:
                     **reason_of(error),
                 )
                 self._observer.loop_error("work")
-            await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+                await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+            else:
+                self._given_back(claimed, given)
+                return
 
     def _left_over(self) -> tuple[list[Execution], dict[str, dict[str, Any]]]:
         """In a thread: what is unfinished, and its configs by digest."""
@@ -308,6 +317,7 @@ class Worker:
                 ended.append(one)
                 continue
             held.taken_back += 1
+            held.launched = False
             again.append(held)
             log.warning(
                 "not_begun",
