@@ -202,6 +202,8 @@ class Daemon:
         await worker.quiet(STOP_SECONDS / 4)
         if self.settings.drain:
             await self._drain()
+        # Without its store, what runs is left to the next daemon, as all is that drains nothing.
+        drain = self.settings.drain and self.failed is None
         for task in self._tasks:
             if task.get_name() != "results":
                 task.cancel()
@@ -209,7 +211,7 @@ class Daemon:
         server.stop()
         with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(asyncio.shield(web), STOP_SECONDS / 2)
-        await adapters.executor.close(drain=self.settings.drain)
+        await adapters.executor.close(drain=drain)
         await worker.quiet(STOP_SECONDS / 4)
         for task in self._tasks:
             task.cancel()
@@ -222,7 +224,7 @@ class Daemon:
     async def _drain(self) -> None:
         if not any(task.get_name() == "results" for task in self._tasks):
             self._keep("results", self.loops.worker.collect)  # it was told to stop while it started
-        while self.loops.worker.counts()["running"]:
+        while self.loops.worker.counts()["running"] and self.failed is None:
             await asyncio.sleep(0.05)
 
 

@@ -171,7 +171,11 @@ class DaemonService:
 
     async def approve_prune(self, revision: str, actor: str) -> None:
         await asyncio.wrap_future(self.store.approve(revision, actor, self.clock.now()))
-        await self._loops.reconciling.now(f"approved by {actor}")
+        try:
+            await self._loops.reconciling.now(f"approved by {actor}")
+        except Transient as error:
+            if error.reason != "Closing":  # it is stored: the next daemon goes by it
+                raise
 
     async def forget(self, actor: str, *, dry_run: bool) -> dict[str, Any]:
         swept = as_json(await self._loops.retention.sweep(dry_run=dry_run))

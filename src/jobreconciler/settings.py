@@ -61,7 +61,8 @@ def _server(value: Any) -> Any:
 
     try:
         address = urlsplit(value)
-        usable = bool(address.hostname) and address.port != 0
+        usable = bool(address.hostname) and address.port != 0 and value.isascii()
+        (address.hostname or "").encode("idna")
     except ValueError:
         usable = False
     if not usable:

@@ -220,8 +220,10 @@ def _wrong_fields(errors: Any) -> str:
     lines = []
     for error in errors:
         if isinstance(error, dict) and {"path", "message"} <= error.keys():
-            name = str(error["path"]).removeprefix("body.").removeprefix("query.")
-            lines.append(f"{'--' if name.isalpha() else ''}{name}: {error['message']}")
+            whole = str(error["path"])
+            name = whole.partition(".")[2] or whole
+            flag = "-q" if name == "q" else f"--{name}" if name.isalpha() else name
+            lines.append(f"{flag}: {error['message']}")
     return "\n".join(lines)
 
 
@@ -267,4 +269,6 @@ def _raised(status: int, problem: Mapping[str, Any], had_token: bool) -> Excepti
         return Transient(message, hint=hint or "try again in a moment")
     if status >= 500:
         return Transient(f"the daemon failed: {message}", hint=hint or "its log says why")
+    if problem.get("reason") == "InvalidRequest":  # wrong usage, as of any flag
+        return Refused(message, hint=hint, reason="InvalidRequest")
     return Invalid(message, hint=hint)

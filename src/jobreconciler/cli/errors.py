@@ -98,6 +98,8 @@ def _lines(error: BaseException) -> list[str]:
             f"error: the module {error.name} is not installed",
             "hint: reinstall jobreconciler with its dependencies, or the extra this needs",
         ]
+    if isinstance(error, UnicodeEncodeError):
+        return ["error: an argument is no UTF-8 text", "hint: check what the terminal sends"]
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return [f"error: {where}{error.strerror or error}"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TextIO
 
-from jobreconciler.cli.errors import PipeClosed, discard
+from jobreconciler.cli.errors import PipeClosed, discard, say
 from jobreconciler.cli.words import clean, columns_of, fit, instant, relative, wrap
 
 Style = Literal["good", "bad", "warn", "dim", "bold", "plain"]
@@ -128,8 +128,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def note(text: str) -> None:
     """A remark beside the answer, on standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    say(text)
 
 
 def note_more(cursor: str | None) -> None:

@@ -220,7 +220,8 @@ def _without_password(url: URL) -> tuple[str, str | None]:
             hint="name a URL whose sslkey has no passphrase, or copy the database by other means",
         )
     asked = url.query.get("password")
-    password = url.password or (asked[-1] if isinstance(asked, tuple) else asked)
+    # Where the URL has two, the driver takes the option.
+    password = (asked[-1] if isinstance(asked, tuple) else asked) or url.password
     # `set` and `_replace` differ: None means nothing to the first, and the password would stay.
     plain = url._replace(drivername="postgresql", password=None)
     shown = plain.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=False)

@@ -27,6 +27,8 @@ _CONDITION = tables.job_conditions.c
 _EXECUTION = tables.job_executions.c
 _TEXTS = (_CONFIG.job_id, _CONFIG.title, _CONFIG.owner, _CONFIG.tags, _CONFIG.path)
 
+_NO_TAG = frozenset('[]",')
+
 
 def jobs(
     tx: Tx, wanted: JobQuery, now: datetime, next_slots: Mapping[str, datetime] | None = None
@@ -135,11 +137,13 @@ def _tagged(tx: Tx, tag: str) -> ColumnElement[bool]:
 def _says(tx: Tx, text: str) -> ColumnElement[bool]:
     """Whatever the case of either. The database lowers both: what it takes for one letter in two
     cases is its own business."""
+    # No tag holds these, but the list of them does.
+    texts = [column for column in _TEXTS if column is not _CONFIG.tags or not _NO_TAG & set(text)]
     if tx.is_sqlite and text.isascii():
         # LIKE takes both cases of these letters for one, many times as fast as a call of ours.
-        return or_(*(column.contains(text, autoescape=True) for column in _TEXTS))
+        return or_(*(column.contains(text, autoescape=True) for column in texts))
     lowered = func.lower(literal(text))
-    columns = _TEXTS if tx.is_sqlite else [collate(column, "default") for column in _TEXTS]
+    columns = texts if tx.is_sqlite else [collate(column, "default") for column in texts]
     return or_(*(_position(tx, func.lower(column), lowered) > 0 for column in columns))
 
 

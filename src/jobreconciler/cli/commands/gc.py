@@ -78,8 +78,8 @@ def _would_sweep(settings: Settings) -> Json:
     if store_in_use(settings):
         try:
             return _ask(settings, dry_run=True)
-        except Unreachable as unreachable:
-            note(f"{unreachable.message}; counted by the --keep settings of this command")
+        except Refused as refused:
+            note(f"{refused.message}; counted by the --keep settings of this command")
     return _sweep_here(settings, dry_run=True)
 
 

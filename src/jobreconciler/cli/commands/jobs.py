@@ -31,7 +31,8 @@ def command(
     tag: Annotated[str | None, typer.Option(metavar="TAG", help="One of its tags.")] = None,
     owner: Annotated[str | None, typer.Option(metavar="OWNER", help="Its owner.")] = None,
     q: Annotated[
-        str | None, typer.Option("-q", metavar="TEXT", help="Text in id or title.")
+        str | None,
+        typer.Option("-q", metavar="TEXT", help="Text in id, title, owner, tags or path."),
     ] = None,
     sort: Annotated[str, typer.Option(metavar="|".join(SORTS), help="Order.")] = "name",
     limit: Annotated[

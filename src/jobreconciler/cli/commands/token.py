@@ -113,7 +113,7 @@ def revoke(
     Example:
       jobreconciler token revoke ci
     """
-    if not has_store(settings):
+    if not has_store(settings) or not _is_there(settings):
         # Opening it to write would make one.
         raise NotFound(
             "there is no store, so there is no token",
@@ -137,3 +137,11 @@ def revoke(
 
 
 VERBS = {"create": create, "list": list_, "revoke": revoke}
+
+
+def _is_there(settings: Settings) -> bool:
+    """Of a database on a server only opening it tells."""
+    from jobreconciler.store.engine import locate
+
+    path = locate(settings.store, settings.state_dir).path
+    return path is None or path.exists()
