@@ -102,7 +102,15 @@ def test_variables_a_command_does_not_need_are_not_read() -> None:
                 f"--server: {server!r} is not http://HOST or http://HOST:PORT, such as "
                 "http://127.0.0.1:8484; a port is a number up to 65535",
             )
-            for server in ("http://localhost:84848", "http://box:abc", "http://[x", "http://:80")
+            for server in (
+                "http://localhost:84848",
+                "http://box:abc",
+                "http://[x",
+                "http://:80",
+                "http://ex..ample",
+                f"http://{'x' * 64}",
+                "http://box/ä",
+            )
         ),
         ({"jobs_dir": "../x"}, "--jobs-dir: '../x' is not a directory below the repository's root"),
         ({"jobs_dir": "/x"}, "--jobs-dir: '/x' is not a directory below the repository's root"),

@@ -218,6 +218,38 @@ def test_an_error_that_cannot_be_said_still_has_its_exit_code() -> None:
     assert done.returncode == 2
 
 
+def test_a_remark_that_cannot_be_made_changes_nothing(job_file: JobFile) -> None:
+    job_file("a")
+    full = os.open("/dev/full", os.O_WRONLY)
+    command = [sys.executable, "-m", "jobreconciler", "fmt", "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(command, stderr=full, timeout=60, env=environment, check=False)
+    os.close(full)
+    assert done.returncode == 0
+
+
+def test_an_argument_that_is_no_text_is_wrong_usage() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "jobreconciler",
+            "jobs",
+            "-q",
+            b"\xff",
+            "--server",
+            "http://[::1]:1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: an argument is no UTF-8 text")
+
+
 @pytest.mark.parametrize(
     ("closed", "code", "out", "err"),
     [

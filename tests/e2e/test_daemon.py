@@ -195,8 +195,9 @@ def test_who_waits_for_a_pass_that_never_ends_is_told_when_the_daemon_does(
         asked = [pool.submit(daemon.post, path, body) for path, body in requests]
         time.sleep(1.0)
         assert daemon.stop() == 0
-        answers = [each.result() for each in asked]
-    assert [(status, body["reason"]) for status, body in answers] == [(503, "Closing")] * 2
+        (reconciled, problem), (approved, _) = [each.result() for each in asked]
+    assert (reconciled, problem["reason"]) == (503, "Closing")
+    assert approved < 300, "it is stored, whoever goes by it"
     assert "Traceback" not in daemon.said()
 
 
@@ -222,6 +223,28 @@ def test_drain_waits_for_what_runs(daemon: Running) -> None:
     until(lambda: daemon.executions("long")[0]["status"] == "running", "long to run")
     assert daemon.stop() == 0
     assert (daemon.path / "mark").exists()
+    daemon.start()
+    assert daemon.executions("long")[0]["status"] == "succeeded"
+
+
+def test_drain_waits_for_what_it_took_over_though_it_is_stopped_while_it_starts(
+    daemon: Running, silent: int
+) -> None:
+    gate = daemon.path / "gate"
+    waiting = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    daemon.repo.write({"jobs.d/long.yaml": script("long", waiting)}).commit("jobs")
+    daemon.start()
+    daemon.post("/api/v1/jobs/long/trigger")
+    until(lambda: daemon.executions("long")[0]["status"] == "running", "long to run")
+    daemon.kill()
+    away = ("--repo", f"git://127.0.0.1:{silent}/repo.git")
+    daemon.start("--drain", *away, ready=False)
+    until(daemon.answers, "the HTTP side")
+    until(lambda: daemon.said().count('"adopted"') == 1, "the run to be taken over")
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGTERM)
+    gate.touch()
+    assert daemon.ended() == 0
     daemon.start()
     assert daemon.executions("long")[0]["status"] == "succeeded"
 

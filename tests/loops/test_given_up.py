@@ -84,6 +84,22 @@ def test_a_run_whose_job_is_back_before_it_fails_is_tried_again(tmp_path: Path) 
     asyncio.run(main())
 
 
+def test_a_run_that_fails_while_it_is_stopped_is_not_tried_again(tmp_path: Path) -> None:
+    clock = MovableClock()
+    processes = Processes(clock, at_once=False)
+
+    async def main() -> None:
+        async with working(tmp_path, clock, processes) as shift:
+            execution = await a_run(shift, clock)
+            assert await shift.worker.cancel(execution, "cancelled by ada")
+            processes.end(execution, "failed")
+            ended = await shift.eventually(lambda: end_of(shift, "failed"))
+            assert ended.error == "not tried again: cancelled by ada"
+            assert processes.begun == [(execution, 1)]
+
+    asyncio.run(main())
+
+
 def given_up_while_it_is_put_back(shift: Shift) -> None:
     """The job is deleted, and everything looked at again, before the next retry is known to be
     stored."""

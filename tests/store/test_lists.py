@@ -67,6 +67,7 @@ FILTERS = [
     ("overrunning: nothing can be yet", {"state": "overrunning"}, []),
     ("by text in the title", {"q": "BILL"}, ["b1"]),
     ("by text with more letters than ASCII has", {"q": "ÜBERTRAG"}, ["b-a"]),
+    ("by no letter of how tags are kept", {"q": "["}, []),
     ("by that in small letters", {"q": "übertr"}, ["b-a"]),
     ("by text in the path", {"q": "jobs.d/h"}, ["hand", "hook"]),
     ("by text whose mark is none", {"q": "100%"}, ["b1"]),

@@ -173,7 +173,7 @@ def test_a_value_that_the_daemon_cannot_read_is_named_by_its_flag(
     arguments: list[str], said: str, ask: Cli
 ) -> None:
     answer = ask(*arguments)
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.err.startswith(f"error: {said}")
     assert "openapi" not in answer.err
 

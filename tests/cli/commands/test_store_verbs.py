@@ -237,7 +237,10 @@ def test_a_revoked_token_keeps_its_name(cli: Cli) -> None:
     assert "already a token named 'ci'" in again.err
 
 
-def test_revoking_makes_no_store(cli: Cli) -> None:
+def test_revoking_makes_no_store(cli: Cli, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "store.db"
+    assert cli("token", "revoke", "ci", "--store", f"sqlite:///{elsewhere}").code == 1
+    assert not elsewhere.parent.exists()
     answer = cli("token", "revoke", "ci")
     assert answer.code == 1
     assert answer.err.startswith("error: there is no store, so there is no token\nhint: ")
