@@ -53,6 +53,19 @@ def fail(_: JobContext) -> None:
     raise ValueError("the figures\ndo not add up")
 
 
+def fail_at_length(_: JobContext) -> None:
+    raise ValueError("x" * 5_000_000)
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def fail_without_words(_: JobContext) -> None:
+    raise Unspeakable
+
+
 def leave(_: JobContext, code: Any = None) -> None:
     sys.exit(code)
 

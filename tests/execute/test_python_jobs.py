@@ -75,6 +75,15 @@ def test_sys_exit_means_what_it_means_to_the_interpreter(
     outcome = call(arena, "leave", {"code": code})
     assert (outcome.status, outcome.exit_code) == (status, exit_code)
     assert arena.output() == ("no input\n" if code == "no input" else "")
+    assert outcome.error == {3: "exit code 3", "no input": "no input"}.get(code)
+
+
+def test_an_exception_without_end_or_without_words_still_has_a_reason(arena: Arena) -> None:
+    endless = call(arena, "fail_at_length")
+    assert endless.error is not None
+    assert endless.error.startswith("ValueError: xxx")
+    assert len(endless.error) == 2000
+    assert call(arena, "fail_without_words").error == "Unspeakable"
 
 
 MISTAKES = {

@@ -20,6 +20,7 @@ from jobreconciler.errors import JobReconcilerError, Transient
 from jobreconciler.execute.signals import set_handler
 
 REPORT_FD = 3
+_MOST_TOLD = 8000
 _TRACEBACK_FRAMES = 12
 _PROGRESS_INTERVAL = 0.1
 CANCELLED_CODE = 143
@@ -110,7 +111,7 @@ def run(payload: dict[str, Any], report: int) -> int:
     except Cancelled:
         return CANCELLED_CODE
     except SystemExit as error:
-        return _exit_code(error)
+        return _exit_code(error, report)
     except JobReconcilerError as error:
         _tell_sentence(error, report)
         return WORTH_ANOTHER_TRY if isinstance(error, Transient) else 1
@@ -120,13 +121,15 @@ def run(payload: dict[str, Any], report: int) -> int:
     return 0
 
 
-def _exit_code(error: SystemExit) -> int:
+def _exit_code(error: SystemExit, report: int) -> int:
     """As the interpreter does it: None is 0, a number is itself, anything else is shown and 1."""
     if error.code is None:
         return 0
     if isinstance(error.code, int):
         return error.code & 0xFF
-    sys.stderr.write(f"{error.code}\n")
+    text = _text(error.code)
+    sys.stderr.write(f"{text}\n")
+    _tell_error(text, report)
     return 1
 
 
@@ -142,8 +145,8 @@ def _tell_failure(error: BaseException, report: int) -> None:
         sys.stderr.writelines(traceback.format_list(theirs[-_TRACEBACK_FRAMES:]))
     text = "".join(traceback.format_exception_only(error)).strip()
     sys.stderr.write(f"{text}\n")
-    name = type(error).__name__
-    _tell_error(f"{name}: {error}" if str(error) else name, report)
+    name, said = type(error).__name__, _text(error)
+    _tell_error(f"{name}: {said}" if said else name, report)
 
 
 def _tell_sentence(error: JobReconcilerError, report: int) -> None:
@@ -154,6 +157,15 @@ def _tell_sentence(error: JobReconcilerError, report: int) -> None:
     _tell_error(error.message, report)
 
 
+def _text(value: object) -> str:
+    """Empty where its own code fails to say it."""
+    try:
+        return str(value)
+    except Exception:
+        return ""
+
+
 def _tell_error(message: str, report: int) -> None:
-    line = json.dumps({"error": " ".join(message.split())}) + "\n"
+    # Far more than is kept: what is cut here, the end of a secret too, is cut there anyway.
+    line = json.dumps({"error": " ".join(message.split())[:_MOST_TOLD]}) + "\n"
     os.write(report, line.encode())

@@ -223,5 +223,5 @@ def no_such_ref(name: str | None, where: str, known: list[str]) -> Stalled:
     return Stalled(
         f"{where} has no branch or tag {name!r}",
         reason="RefMissing",
-        hint=f"did you mean {' or '.join(close)}? " if close else "check --ref",
+        hint=f"did you mean {' or '.join(close)}?" if close else "check --ref",
     )
