@@ -49,7 +49,7 @@ COMMITS = (
 )
 """By the method of the store that makes them. Those that tell people of anything are in
 test_notices.py."""
-ONCE = ("unclaim_all", "settle_dependency", "set_source")
+ONCE = ("unclaim_all", "settle_dependency", "set_source", "release_once")
 """Passed once a start, if at all."""
 HAND_OVERS = (boundaries.BEFORE_LAUNCH, boundaries.AFTER_LAUNCH, boundaries.OUTCOME_READ)
 ALL = (*(f"{when} {commit}" for commit in COMMITS for when in ("before", "after")), *HAND_OVERS)

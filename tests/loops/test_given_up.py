@@ -91,8 +91,8 @@ def test_a_run_that_fails_while_it_is_stopped_is_not_tried_again(tmp_path: Path)
     async def main() -> None:
         async with working(tmp_path, clock, processes) as shift:
             execution = await a_run(shift, clock)
-            assert await shift.worker.cancel(execution, "cancelled by ada")
-            processes.end(execution, "failed")
+            processes.end(execution, "failed")  # nobody has heard of it yet
+            await shift.worker.cancel(execution, "cancelled by ada")
             ended = await shift.eventually(lambda: end_of(shift, "failed"))
             assert ended.error == "not tried again: cancelled by ada"
             assert processes.begun == [(execution, 1)]
