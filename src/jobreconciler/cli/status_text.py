@@ -8,7 +8,7 @@ from typing import Any
 from jobreconciler.cli.output import Cell, Column, Page, status_cell
 from jobreconciler.cli.tables import condition_lines, moment, state_cell, why
 from jobreconciler.cli.uncommitted import uncommitted_text
-from jobreconciler.cli.words import SHORT, clean, count, to_the_second
+from jobreconciler.cli.words import SHORT, clean, count, to_the_second, until_when
 from jobreconciler.core.suspension import whom
 
 Json = Mapping[str, Any]
@@ -91,7 +91,7 @@ def _end_text(stop: Json, page: Page) -> str:
 
 def _until_text(stop: Json, page: Page) -> str:
     until = stop["until"]
-    return f"until {to_the_second(until)}, {page.ago(until)}" if until else "until it is lifted"
+    return until_when(until) + (f", {page.ago(until)}" if until else "")
 
 
 def stop_text(stop: Json, page: Page) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jobreconciler.cli.output import write, write_json
-from jobreconciler.cli.words import to_the_second
+from jobreconciler.cli.words import until_when
 from jobreconciler.core.suspension import whom
 from jobreconciler.errors import Refused
 
@@ -44,7 +44,7 @@ def say_stopped(made: Mapping[str, Any], what: str, output: str) -> None:
     if output == "json":
         write_json(made)
         return
-    end = f"until {to_the_second(made['until'])}" if made["until"] else "until it is lifted"
+    end = until_when(made["until"])
     write(f"{what} {end}; what runs goes on")
 
 

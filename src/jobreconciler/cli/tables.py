@@ -19,7 +19,7 @@ from jobreconciler.cli.words import (
     fit,
     instant,
     span,
-    to_the_second,
+    until_when,
 )
 
 Json = Mapping[str, Any]
@@ -256,8 +256,7 @@ def _stop(fields: Sequence[Json]) -> str:
     stop = next((each for each in stops if isinstance(each, Mapping)), None)
     if stop is None:
         return ""
-    until = f"until {to_the_second(stop['until'])}" if stop["until"] else "until it is lifted"
-    return until + (f": {stop['reason']}" if stop["reason"] else "")
+    return until_when(stop["until"]) + (f": {stop['reason']}" if stop["reason"] else "")
 
 
 def _who(change: Json) -> str:

@@ -102,3 +102,8 @@ def relative(moment: datetime | None, now: datetime) -> str:
             amount = f"{int(size // length)}{unit}"
             return f"{amount} ago" if seconds > 0 else f"in {amount}"
     return "just now"
+
+
+def until_when(until: str | None) -> str:
+    """How long a stop holds."""
+    return f"until {to_the_second(until)}" if until else "until it is lifted"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import functools
-import json
 import os
 import resource
 import socket
@@ -16,10 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from jobreconciler.errors import Transient
 from jobreconciler.execute import frames, processes
+from jobreconciler.execute.encoding import decoded
 from jobreconciler.execute.processes import LONGEST_ID
 from jobreconciler.execute.request import Sent
 
@@ -126,7 +124,7 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for number, body in self._unpacker.feed(data):
-            message = _read(body)
+            message = decoded(body)
             if "end" in message:
                 self._on_end(self._going_on.pop(number), message["end"])
             elif "ready" in message:
@@ -171,14 +169,6 @@ class ServerConnection(asyncio.Protocol):
             self.ready.set_exception(ServerGone())
             self.ready.exception()
         self._on_gone(answered)
-
-
-def _read(body: bytes) -> dict[str, Any]:
-    try:
-        message: dict[str, Any] = from_json(body)
-    except ValueError:  # deeper than that reader goes: a supervisor of another version sent it
-        message = json.loads(body)
-    return message
 
 
 async def connect(

@@ -16,7 +16,6 @@ import atexit
 import ctypes
 import fcntl
 import gc
-import json
 import os
 import resource
 import signal
@@ -29,9 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic_core import from_json
-
 from jobreconciler.execute import frames, processes, runner, spool
+from jobreconciler.execute.encoding import decoded
 from jobreconciler.execute.ending import silent
 from jobreconciler.execute.environment import Environment
 from jobreconciler.execute.loaded_code import LoadedCode
@@ -135,7 +133,7 @@ class Worker:
                 if self._has_changed(time.monotonic()):
                     break
                 if what == ONE:
-                    self._take(_parsed(body))
+                    self._take(decoded(body))
                 else:
                     self._take_several(frames.apart(body))
             code = 0
@@ -182,7 +180,7 @@ class Worker:
         said: list[tuple[int, bytes]] = []
         say_at = time.monotonic() + SAY_AFTER
         for index, (number, body) in enumerate(launches):
-            answer = self._one_of_several(index, number, _parsed(body))
+            answer = self._one_of_several(index, number, decoded(body))
             said.append(answer)
             if not answer[0]:
                 break
@@ -324,14 +322,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        message: dict[str, Any] = from_json(body)
-    except ValueError:  # it holds text that is none, which the other reader takes
-        message = json.loads(body)
-    return message
 
 
 def _holds(pipe: int) -> bool:
