@@ -10,7 +10,7 @@ from jobreconciler.execute import connection, warm_server
 
 _WARM = """\
 import os, sys
-sys.path[:0] = sys.argv[4:]
+sys.path[:0] = sys.argv[5:]
 {fault}
 import runpy
 runpy.run_path({server!r}, run_name="__main__")

@@ -185,7 +185,7 @@ async def connect(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
-        process = await asyncio.to_thread(_spawn, theirs, state_dir / _LOG, preload)
+        process = await asyncio.to_thread(_spawn, theirs, state_dir, preload)
     except OSError as error:
         ours.close()
         raise Transient(
@@ -221,9 +221,9 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 
 def _spawn(
-    theirs: socket.socket, log: Path, preload: Iterable[str] | None
+    theirs: socket.socket, state_dir: Path, preload: Iterable[str] | None
 ) -> subprocess.Popen[bytes]:
-    arguments = [str(theirs.fileno()), str(raise_descriptor_limit())]
+    arguments = [str(theirs.fileno()), str(raise_descriptor_limit()), str(state_dir)]
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"}
     if preload is not None:
         program = ["-I", str(_PYTHON)]
@@ -234,7 +234,7 @@ def _spawn(
         environment |= {processes.MARKER: " " * LONGEST_ID, "PYDANTIC_DISABLE_PLUGINS": "__all__"}
     else:
         program = ["-I", "-S", str(_PROGRAMS)]
-    with log.open("ab") as errors:
+    with (state_dir / _LOG).open("ab") as errors:
         return subprocess.Popen(
             [sys.executable, *program, *arguments],
             stdin=subprocess.DEVNULL,

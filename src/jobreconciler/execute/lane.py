@@ -15,6 +15,7 @@ from jobreconciler.execute.together import TICK, Together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from jobreconciler.execute.signals import Signals
@@ -31,7 +32,7 @@ class Lane:
         self._signals = signals
         self._starter = starter
         self._answers = Answers(channel)
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, frames.Buffer]] = deque()
         self._runs = 0
 
     @property
@@ -42,7 +43,7 @@ class Lane:
         first: str = frames.request_of(self._waiting[0][1])["directory"]
         return first
 
-    def live(self, launches: list[tuple[int, bytes]] | None) -> None:
+    def live(self, launches: Sequence[tuple[int, frames.Buffer]] | None) -> None:
         """Until the server wants nothing more, or this process can take no other run."""
         while launches is not None:
             self._signals.idle = False
@@ -55,7 +56,7 @@ class Lane:
             launches = self._next()
         self._starter.dismiss()
 
-    def _next(self) -> list[tuple[int, bytes]] | None:
+    def _next(self) -> Sequence[tuple[int, frames.Buffer]] | None:
         self._answers.send()
         if self._answers.unheard:
             return None

@@ -17,7 +17,11 @@ set_handler: Callable[[int, Any], Any] = _PLAIN["signal"]
 DEFAULT, IGNORE = _PLAIN["SIG_DFL"], _PLAIN["SIG_IGN"]
 """Not those of `signal`, which make enum members of all they are given and return: a short Python
 job took a third longer."""
-HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+set_mask: Callable[[int, Any], Any] = _PLAIN["pthread_sigmask"]
+_TERM, _LOOK, _CHILD = HANDLED = tuple(
+    int(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+)
+BLOCK, UNBLOCK = int(signal.SIG_BLOCK), int(signal.SIG_UNBLOCK)
 
 
 class Signals:
@@ -33,12 +37,19 @@ class Signals:
         self.look = self.called = False
         self.told_to_end = False
         self.idle = False
-        self.wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _nothing)
-        signal.signal(signal.SIGUSR1, self._on_look)
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        self.wake, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        set_handler(_CHILD, _nothing)
+        set_handler(_LOOK, self._on_look)
+        set_handler(_TERM, self._on_term)
+        set_mask(UNBLOCK, HANDLED)
+
+    def close(self) -> None:
+        """Blocks them again."""
+        set_mask(BLOCK, HANDLED)
+        signal.set_wakeup_fd(-1)
+        os.close(self.wake)
+        os.close(self._write)
 
     def _on_look(self, *_: object) -> None:
         self.look = self.called = True

@@ -1,13 +1,13 @@
 """The process that supervisors are forked from: small, single-threaded, standard library only.
 
-Started by the daemon as `python -I -S supervisor_server.py SOCKET NOFILE_SOFT`, never forked from
-it. It hands each launch it reads from the socket to a supervisor that has nothing to do, or forks
-one, answers with that one's pid and start time, and tells when it is done. A supervisor
-goes through its runs one after another, and those that have none wait for one, because a fork costs
-more than all the rest. Where runs are short one is handed several, of which it gives back those
-that would have to wait long (see together.py); what a supervisor that was killed had not begun of
-them goes to another. The server ends when the daemon's end of the socket closes: supervisors at
-work go on and end with their runs.
+Started by the daemon as `python -I -S supervisor_server.py SOCKET NOFILE_SOFT FOLDER`, never forked
+from it. It hands each launch it reads from the socket to a supervisor that has nothing to do, or
+forks one, answers with that one's pid and start time, and tells when it is done. A supervisor goes
+through its runs one after another, and those that have none wait for one, because a fork costs more
+than all the rest. Where runs are short one is handed several, of which it gives back those that
+would have to wait long (see together.py); what a supervisor that was killed had not begun of them
+goes to another. The server ends when the daemon's end of the socket closes: supervisors at work go
+on and end with their runs.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from jobreconciler.execute import frames, processes, spawn, spool
+from jobreconciler.execute import frames, processes, spawn, spool, warming
 from jobreconciler.execute.lane import Lane
 from jobreconciler.execute.pace import Pace
-from jobreconciler.execute.signals import HANDLED, Signals
+from jobreconciler.execute.signals import DEFAULT, HANDLED, Signals, set_handler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Server:
         while self._idle:
             seat = self._idle.pop()
             try:
-                frames.send(seat.channel, frame)
+                frames.send_parts(seat.channel, frame)
             except OSError:
                 self._forget(seat)
                 continue
@@ -273,7 +273,7 @@ def _be_supervisor(
         os.closerange(_CHANNEL + 1, files[1])
         os.setsid()
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        set_handler(signal.SIGCHLD, DEFAULT)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
         lane = Lane(_CHANNEL, Signals(), starter)
@@ -307,17 +307,38 @@ def _give_up(run: str, error: BaseException) -> None:
         sys.stderr.write("no result could be written\n")
 
 
-def serve(starter: Callable[[], Any], *, idle_seconds: float, stay_seconds: float) -> None:
+def serve(
+    starter: Callable[[], Any],
+    warm_up: Callable[[Any, str], None],
+    *,
+    idle_seconds: float,
+    stay_seconds: float,
+) -> None:
+    """As the whole program: `starter` and the rest as for `Server`, `warm_up` see warming.py."""
     connection, soft = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(connection, False)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     server = Server(connection, soft, starter, idle_seconds, stay_seconds)
+    _warmed_up(starter, warm_up)
     gc.collect()
     gc.disable()
     gc.freeze()
     server.serve()
 
 
+def _warmed_up(starter: Callable[[], Any], warm_up: Callable[[Any, str], None]) -> None:
+    """Without it supervisors take more memory, which keeps none from its work."""
+    try:
+        warm_up(starter(), sys.argv[3])
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+    # As it was before, whatever that came to.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+
+
 if __name__ == "__main__":
-    serve(spawn.Starter, idle_seconds=IDLE_SECONDS, stay_seconds=float("inf"))
+    serve(spawn.Starter, warming.programs, idle_seconds=IDLE_SECONDS, stay_seconds=float("inf"))

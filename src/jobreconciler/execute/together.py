@@ -37,7 +37,7 @@ class Together:
 
     def __init__(
         self,
-        launches: deque[tuple[int, bytes]],
+        launches: deque[tuple[int, frames.Buffer]],
         signals: Signals,
         starter: Any,
         answers: Answers,

@@ -6,18 +6,17 @@ supervisor does for a program it does for a worker too.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import signal
-import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable
 from typing import Any
 
 from jobreconciler.execute import frames, processes, spawn, worker
 from jobreconciler.execute.at_fork import AtFork
 from jobreconciler.execute.shared import DONE, Shared
-from jobreconciler.execute.signals import HANDLED
+from jobreconciler.execute.signals import BLOCK, HANDLED, UNBLOCK, set_mask
 
 _TRIES = 3
 TAKES_WITHIN = 5.0
@@ -35,17 +34,17 @@ class WarmStarter:
         self._umask = umask
         self._process: tuple[int, int] | None = None
         self._used = False
-        self._control: socket.socket | None = None
+        self._control = -1
         self._output = self._report = -1
         self.shared = Shared()
         self._unpacker = frames.Unpacker()
-        self._frame = b""
+        self._frame: list[frames.Buffer] = []
         self._tries = 0
 
     @property
     def channel(self) -> int:
         """Becomes readable when the worker is done with its run; -1 where there is none."""
-        return -1 if self._control is None else self._control.fileno()
+        return self._control
 
     @property
     def waiting(self) -> tuple[int, int] | None:
@@ -55,7 +54,7 @@ class WarmStarter:
     def start(self, request: dict[str, Any]) -> tuple[int, int, int]:
         """As spawn.start, but the worker has still to take the run: see `taken`."""
         os.chdir(request["cwd"])
-        self._frame = frames.pack_body(worker.ONE, request["worker"])
+        self._frame = [frames.pack_body(worker.ONE, request["worker"])]
         self._tries = 0
         if not request["reuse"] and self._used:
             self.dismiss()
@@ -71,8 +70,7 @@ class WarmStarter:
             self._used = True
             self.shared.clear()
             try:
-                assert self._control is not None
-                self._control.sendall(self._frame)
+                frames.send_parts(self._control, self._frame)
             except OSError:
                 self.dismiss()
                 continue
@@ -85,10 +83,9 @@ class WarmStarter:
         assert self._process is not None
         return self._process[0], self._output, self._report
 
-    def start_several(self, launches: Sequence[tuple[int, bytes]]) -> tuple[int, int, int]:
+    def start_several(self, launches: Iterable[tuple[int, frames.Buffer]]) -> tuple[int, int, int]:
         """Hands out runs that the worker goes through by itself; see together.py."""
-        text = [(number, frames.for_worker(body)) for number, body in launches]
-        self._frame = frames.pack_body(worker.SEVERAL, frames.together(text)[frames.HEAD :])
+        self._frame = frames.together(launches, worker.SEVERAL)
         self._tries = 0
         return self.start_again()
 
@@ -104,9 +101,8 @@ class WarmStarter:
     def hear(self) -> list[tuple[int, bytes]] | None:
         """What the worker says: results of runs by number, and one of DONE and
         UNWANTED by 0. None where it has ended."""
-        assert self._control is not None
         try:
-            data = self._control.recv(1 << 18)
+            data = os.read(self._control, 1 << 13)
         except ConnectionResetError:
             return None
         return [*self._unpacker.feed(data)] if data else None
@@ -127,9 +123,9 @@ class WarmStarter:
         """The worker has ended and was reaped."""
         self._process = None
         self._unpacker = frames.Unpacker()
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
 
     def finished(self, _output: int, _report: int) -> None:
         """The run's pipes are empty: they are kept for the worker's next one."""
@@ -157,43 +153,44 @@ class WarmStarter:
 
     def _forked(self) -> int:
         """As os.fork; the child has our signals blocked until it no longer has our handlers."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        set_mask(BLOCK, HANDLED)
         pid = -1
         try:
             pid = os.fork()
         finally:
             if pid != 0:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+                set_mask(UNBLOCK, HANDLED)
         return pid
 
     def _fork(self) -> None:
         identity = processes.own_identity()
-        with ExitStack() as theirs, ExitStack() as ours:
-            control, other = socket.socketpair()
-            ours.callback(control.close)
-            theirs.callback(other.close)
-            output, write = spawn.pipe()
-            ours.callback(os.close, output)
-            theirs.callback(os.close, write)
-            report, tell = spawn.pipe()
-            ours.callback(os.close, report)
-            theirs.callback(os.close, tell)
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            control, other = _socket.socketpair()
+            ours.append(control.detach())
+            theirs.append(other.detach())
+            for _ in ("output", "report"):
+                read, write = spawn.pipe()
+                ours.append(read)
+                theirs.append(write)
             pid = self._forked()
             if pid == 0:
                 try:
-                    worker.Worker(
-                        other.detach(),
-                        write,
-                        tell,
-                        self.shared,
-                        self._marker,
-                        self._umask,
-                        identity,
-                    ).live()
+                    worker.Worker(theirs, self.shared, self._marker, self._umask, identity).live()
                 finally:
                     os._exit(1)
-            ours.pop_all()
+        except OSError:
+            _close(ours)
+            raise
+        finally:
+            _close(theirs)
         found = processes.stat(pid)
         self._process = pid, 0 if found is None else found.started
-        self._control, self._used = control, False
-        self._output, self._report = output, report
+        self._control, self._output, self._report = ours
+        self._used = False
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for each in descriptors:
+        os.close(each)

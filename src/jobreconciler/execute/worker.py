@@ -88,14 +88,13 @@ class Marker:
 
 
 class Worker:
-    """One worker, from its fork to its end. `live` never returns. `supervisor` (pid, start time) is
-    told to it: who asks for its parent after the fork may get another, where that died at once."""
+    """One worker, from its fork to its end. `live` never returns. `descriptors`: the socket that it
+    is told by, the pipes for what it prints and reports. `supervisor` (pid, start time) is told to
+    it: who asks for its parent after the fork may get another, where that died at once."""
 
     def __init__(
         self,
-        control: int,
-        output: int,
-        tell: int,
+        descriptors: Sequence[int],
         shared: Shared,
         marker: Marker,
         umask: int,
@@ -103,7 +102,7 @@ class Worker:
     ) -> None:
         os.setsid()
         _reset_signals()  # before its supervisor's descriptors, the one to wake by too, are moved
-        _place(control, output, tell, os.open(os.devnull, os.O_RDWR))
+        _place(*descriptors, os.open(os.devnull, os.O_RDWR))
         os.close(runner.REPORT_FD)
         os.closerange(_NULL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         gc.enable()
@@ -176,11 +175,11 @@ class Worker:
 
     # --------------------------------------------------------------------------------- several
 
-    def _take_several(self, launches: Sequence[tuple[int, bytes]]) -> None:
+    def _take_several(self, launches: Sequence[tuple[int, frames.Buffer]]) -> None:
         said: list[tuple[int, bytes]] = []
         say_at = time.monotonic() + SAY_AFTER
         for index, (number, body) in enumerate(launches):
-            answer = self._one_of_several(index, number, decoded(body))
+            answer = self._one_of_several(index, number, decoded(frames.for_worker(body)))
             said.append(answer)
             if not answer[0]:
                 break
