@@ -18,7 +18,8 @@ WEBHOOK_QUEUE = 100
 """So many runs of one job may wait for its limit when webhooks start it."""
 
 Hindrance = tuple[str, str]
-"""What keeps an execution from starting: a kind (`job`, `group`, `stop`, `turn`) and a name."""
+"""What keeps an execution from starting: a kind (`job`, `group`, `stop`, `turn`, `slot`) and a
+name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,15 @@ class WaitingLine:
     def get(self, execution_id: str) -> Waiting | None:
         return self._present.get(execution_id)
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: Waiting, hindrance: Hindrance | None = None) -> None:
+        """With `hindrance` it stands aside from the beginning."""
         self._present[waiting.execution_id] = waiting
         self._by_job[waiting.job_id] = self.of_job(waiting.job_id) + 1
-        heapq.heappush(self._heap, (order_key(waiting), waiting))
+        item = order_key(waiting), waiting
+        if hindrance is None:
+            heapq.heappush(self._heap, item)
+        else:
+            self._parked.setdefault(hindrance, []).append(item)
 
     def discard(self, execution_id: str) -> Waiting | None:
         """Take one out of the line; its heap entry is passed over later. None: it is not there."""

@@ -20,7 +20,8 @@ class Held:
     `attempts` counts those begun; `due_at` is when its slot was to start, for the lateness;
     `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
     `no_more` is why no attempt of it may begin any more; `launched`: the executor knows of
-    its attempt; `taken_back` counts how often it did and nobody began it.
+    its attempt; `taken_back` counts how often it did and nobody began it; `early`: it was released
+    before its time, which is its `queued_at`.
     """
 
     execution: Execution
@@ -35,6 +36,7 @@ class Held:
     no_more: str | None = None
     launched: bool = False
     taken_back: int = 0
+    early: bool = False
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class InFlight:
         self._known: dict[str, Held] = {}
         self._active: dict[str, int] = {}
         self._in_turn: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()
         self._turn: dict[str, str] = {}
 
     def get(self, execution_id: str) -> Held | None:
@@ -74,15 +77,18 @@ class InFlight:
 
     def waiting(self, job_id: str) -> int:
         """How many of the job wait. Those in turn don't count: a hundred of them in line must not
-        keep the job's own slots from waiting behind the one that runs."""
-        return self.line.of_job(job_id) - self._in_turn[job_id]
+        keep the job's own slots from waiting behind the one that runs. Nor do those whose time has
+        not come."""
+        return self.line.of_job(job_id) - self._in_turn[job_id] - self._early[job_id]
 
     def running_of(self, job_id: str) -> list[str]:
         """Ids of the job's running executions, oldest first (ids sort by time)."""
         return sorted(id for id, held in self.running.items() if held.job_id == job_id)
 
     def waiting_of(self, job_id: str) -> Iterator[str]:
-        return (w.execution_id for w in self.line.items() if w.job_id == job_id)
+        for waiting in self.line.items():
+            if waiting.job_id == job_id and not self._known[waiting.execution_id].early:
+                yield waiting.execution_id
 
     def replaceable(self, execution_ids: Iterable[str]) -> str | None:
         """The first of them that a newer run may take the place of: no slot that runs in turn."""
@@ -108,6 +114,8 @@ class InFlight:
         return self._hindrance(waiting, self._known[waiting.execution_id])
 
     def _hindrance(self, waiting: Waiting, held: Held) -> Hindrance | None:
+        if held.early:
+            return _its_time(held)
         group = waiting.group
         if group is not None and self._is_full(group):
             return "group", group
@@ -134,6 +142,8 @@ class InFlight:
             return "its turn, as slots of the past run one after another"
         if kind == "stop":
             return "the end of its suspension"
+        if kind == "slot":
+            return "its time"
         if self.at_work >= max_running:
             return f"room in the fleet, {max_running} at once"
         return None
@@ -157,6 +167,7 @@ class InFlight:
         """Put it in the line. `counted`: it counts towards its job's limit already."""
         payload = held.config["payload"]
         self._in_turn[held.job_id] += held.in_turn
+        self._early[held.job_id] += held.early
         self._known[held.execution.id] = held
         held.pause = None
         self.line.add(
@@ -168,8 +179,16 @@ class InFlight:
                 held.limits["maxConcurrent"],
                 counted,
                 held.limits.get("concurrencyGroup"),
-            )
+            ),
+            _its_time(held) if held.early else None,
         )
+
+    def its_time_has_come(self, held: Held) -> None:
+        """From here on it waits as others do."""
+        if held.early:
+            held.early = False
+            self._early[held.job_id] -= 1
+            self.line.unpark(_its_time(held)[1], "slot")
 
     def start(self, held: Held, max_running: int) -> bool:
         """Let one that is within its job's limit run at once, past the line. False: others wait,
@@ -198,6 +217,8 @@ class InFlight:
     def _left_line(self, held: Held) -> None:
         if held.in_turn:
             self._in_turn[held.job_id] -= 1
+        if held.early:
+            self._early[held.job_id] -= 1
 
     def run(self, held: Held, *, counted: bool = False) -> None:
         self._begin(held)
@@ -258,3 +279,7 @@ class InFlight:
             del self._turn[held.job_id]
             self.line.unpark(held.job_id, "turn")
         return held
+
+
+def _its_time(held: Held) -> Hindrance:
+    return "slot", held.execution.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -25,6 +25,8 @@ from jobreconciler.ports import Clock, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
+MOST_EARLY = timedelta(milliseconds=500)
+"""How long before their time slots are released at most that wait then."""
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
 _Decided = tuple[Held, Overlap]
@@ -43,13 +45,15 @@ class DueSlot:
 @dataclass(frozen=True, slots=True)
 class Line:
     """What takes in what was released. `admits`: whether anything may start; `add`: it waits;
-    `cancel`: for another; `spawn`: nobody waits for that; `notices`: there is something to send."""
+    `cancel`: for another; `spawn`: nobody waits for that; `notices`: there is something to send;
+    `look`: something may start."""
 
     admits: Callable[[], bool]
     add: Callable[[Held], None]
     cancel: Callable[[str, str], Awaitable[bool]]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
     notices: Callable[[], None]
+    look: Callable[[], None]
 
 
 class Releases:
@@ -75,6 +79,7 @@ class Releases:
         self._attempts = attempts
         self._line = line
         self._max_running = max_running
+        self._most_ahead = max_running * 3 // 4
         self.tree_revision: Callable[[str], str | None] = _no_tree
 
     async def release(
@@ -126,15 +131,88 @@ class Releases:
         """As `release_all`, a moment before their time: each is claimed and only has to be launched
         then. False: it was handled before. None: it could not start as things are, or too many do
         already; nothing was written of it."""
-        # By the clock that nobody sets: nothing that is claimed waits for a wall clock set back.
-        ahead = asyncio.get_running_loop().time() - self._clock.now().timestamp()
+        ahead = self._ahead_of_clock()
         wanted = [self._of_slot(one, at=one.due_at) for one in coming]
-        written, starting = await self._write_all(wanted, self._max_running * 3 // 4, ahead=True)
+        written, starting = await self._write_all(wanted, self._most_ahead, ahead=True)
         for index in starting:
             if written[index]:
                 moment = coming[index].due_at.timestamp() + ahead
                 self._line.spawn(self._launch_at(moment, wanted[index][0]))
         return written
+
+    @property
+    def room_ahead(self) -> int:
+        """How many `release_ahead` could claim as things are."""
+        return max(0, self._most_ahead - self._flight.at_work)
+
+    async def release_early(self, coming: Sequence[DueSlot]) -> list[bool | None]:
+        """As `release_ahead`, of slots for which there will be no room at their time: each is in
+        the store before it, and waits."""
+        wanted = [self._of_slot(one, at=one.due_at) for one in coming]
+        chosen = [index for index, (_, choice) in enumerate(wanted) if choice == "start"]
+        if not chosen or not self._line.admits():
+            return [None] * len(wanted)
+        early = [wanted[index][0] for index in chosen]
+        stored = await asyncio.wrap_future(
+            self._store.release_all([(held.execution, held.config, None) for held in early])
+        )
+        self.hold([held for held, is_new in zip(early, stored, strict=True) if is_new])
+        written: list[bool | None] = [None] * len(wanted)
+        for index, is_new in zip(chosen, stored, strict=True):
+            written[index] = is_new
+        return written
+
+    def hold(self, early: Sequence[Held]) -> None:
+        """They are in the store, and wait from their time on, which is when they were queued."""
+        times: dict[datetime, list[Held]] = {}
+        for held in early:
+            held.early = True
+            self._flight.wait(held)
+            times.setdefault(held.execution.queued_at, []).append(held)
+        for at, those in times.items():
+            self._line.spawn(self._let_go_at(at.timestamp() + self._ahead_of_clock(), those))
+
+    async def _let_go_at(self, moment: float, early: Sequence[Held]) -> None:
+        """What became of their jobs meanwhile decides as if each had come in now."""
+        await asyncio.sleep(moment - asyncio.get_running_loop().time())
+        for held in early:
+            if self._flight.get(held.execution.id) is held:
+                stop = self._stops.over(held.job_id, held.live or held.config)
+                choice = self._choice(held.job_id, held.limits, held.execution.trigger)
+                if stop is not None or choice == "skip":
+                    self._line.spawn(self._skip_early(held, stop))
+                    continue
+                await self._make_room_for(held, choice)
+            self._flight.its_time_has_come(held)
+        self._line.look()
+
+    async def _skip_early(self, held: Held, stop: Suspension | None) -> None:
+        execution, missed = held.execution, None
+        error = overlap_text(held.limits["maxConcurrent"], execution.trigger)
+        if stop is not None:
+            slot = execution.trigger.slot or execution.queued_at
+            missed = Missed(slot, slot, 1, suspension.skip_reason(stop))
+            error = suspension.sentence(stop)
+        reason = "overlap" if missed is None else missed.reason
+        skipped = self._store.skip_queued(execution.id, self._clock.now(), error, missed)
+        try:
+            done = await asyncio.wrap_future(skipped)
+        except Exception as failure:
+            # It waits in spite of it, rather than be lost.
+            log.error("not_skipped", execution=execution.id, job=held.job_id, error=str(failure))
+            self._observer.loop_error("work")
+            self._flight.its_time_has_come(held)
+            self._line.look()
+            return
+        self._attempts.forget(execution.id)
+        if done:
+            self._observer.slot_skipped(held.job_id, reason)
+            log.info("skipped", job=held.job_id, execution=execution.id, reason=reason)
+
+    def _ahead_of_clock(self) -> float:
+        """The clock that nobody sets, less the wall clock: what was released before its time waits
+        for no wall clock set back."""
+        return asyncio.get_running_loop().time() - self._clock.now().timestamp()
 
     async def _write_all(
         self, wanted: Sequence[_Decided], most: int, *, ahead: bool = False
@@ -182,14 +260,7 @@ class Releases:
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""
         limits = pinned.config["payload"]["limits"]
-        choice = at_release(
-            limits["overlap"],
-            self._flight.active(pinned.job_id),
-            self._flight.waiting(pinned.job_id),
-            limits["maxConcurrent"],
-            execution.trigger.type,
-            in_turn=execution.trigger.in_turn,
-        )
+        choice = self._choice(pinned.job_id, limits, execution.trigger)
         if choice == "skip":
             execution = replace(
                 execution,
@@ -199,6 +270,16 @@ class Releases:
             )
         return execution, choice
 
+    def _choice(self, job_id: str, limits: Mapping[str, Any], trigger: Trigger) -> Overlap:
+        return at_release(
+            limits["overlap"],
+            self._flight.active(job_id),
+            self._flight.waiting(job_id),
+            limits["maxConcurrent"],
+            trigger.type,
+            in_turn=trigger.in_turn,
+        )
+
     async def _released(self, held: Held, choice: Overlap) -> None:
         """It is in the store: into the line with it, unless it was skipped."""
         job_id, execution_id = held.job_id, held.execution.id
@@ -206,16 +287,20 @@ class Releases:
             self._observer.slot_skipped(job_id, "overlap")
             log.info("skipped", job=job_id, execution=execution_id, reason="overlap")
             return
-        try:
-            await self._make_room(choice, job_id)
-        except Exception as error:
-            # Whatever it was to take the place of goes on, and it waits.
-            log.error("room_not_made", job=job_id, execution=execution_id, error=str(error))
-            self._observer.loop_error("work")
+        await self._make_room_for(held, choice)
         self._line.add(held)
 
     async def _write(self, execution: Execution, config: Mapping[str, Any]) -> bool:
         return await asyncio.wrap_future(self._store.release(execution, config))
+
+    async def _make_room_for(self, held: Held, choice: Overlap) -> None:
+        try:
+            await self._make_room(choice, held.job_id)
+        except Exception as error:
+            # Whatever it was to take the place of goes on, and it waits.
+            execution_id = held.execution.id
+            log.error("room_not_made", job=held.job_id, execution=execution_id, error=str(error))
+            self._observer.loop_error("work")
 
     async def _make_room(self, choice: Overlap, job_id: str) -> None:
         if choice == "replace":

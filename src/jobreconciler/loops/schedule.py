@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from jobreconciler.core import clock_watch, cron, suspension
 from jobreconciler.core.misfire import due_slots, only_due, owed_after, start_of, stopped_slots
 from jobreconciler.errors import JobReconcilerError, Transient
-from jobreconciler.loops.releasing import DueSlot, Releases
+from jobreconciler.loops.releasing import MOST_EARLY, DueSlot, Releases
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Trigger
 from jobreconciler.model.job import PinnedJob, ScheduleRow
@@ -33,6 +34,10 @@ CLAIM_WITHIN = timedelta(milliseconds=40)
 CLAIM_BY = timedelta(milliseconds=20)
 """What starts within 40 ms is released in one transaction, 20 ms before the first of it at the
 latest: no start waits for a commit, and a busy minute takes fewer of them."""
+EARLY_EACH = timedelta(microseconds=250)
+"""Of more that start at once than there is room for, those that will have to wait are released
+earlier, so that their time is spent on running them."""
+_MOST_TOGETHER = MOST_EARLY // EARLY_EACH
 BATCH = 100
 """Jobs released together at most, so that the first of very many do not wait for the last."""
 AGAIN = timedelta(seconds=1)
@@ -41,6 +46,7 @@ _TAKES_NOTHING = frozenset({"StoreReadOnly", "StoreClosed", "StoreWriterEnded"})
 _TICK = timedelta(microseconds=1)
 _Entry = tuple[datetime, str, datetime]
 """A start, its job, its slot."""
+_Ahead = Callable[[Sequence[DueSlot]], Awaitable[list[bool | None]]]
 
 
 class Scheduler:
@@ -58,6 +64,7 @@ class Scheduler:
         self._heap: list[_Entry] = []
         self._soon: list[_Entry] = []
         self._on_time: list[_Entry] = []
+        self._early: deque[_Entry] = deque()
         self._horizon = clock.now()
         self._ahead: dict[str, PinnedJob] = {}
         self._loads = 0
@@ -136,7 +143,10 @@ class Scheduler:
                 await self._release(due, now)
                 continue
             if believes and (coming := self._coming(now)):
-                await self._release_ahead(coming)
+                await self._release_ahead(coming, self._releases.release_ahead)
+                continue
+            if believes and (crowd := self._crowd(now)):
+                await self._release_ahead(crowd, self._releases.release_early)
                 continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -171,7 +181,7 @@ class Scheduler:
 
     def _pause(self) -> float:
         """Seconds to sleep: short enough to notice that the wall clock was set."""
-        wakes = [self._soon[0][0] - CLAIM_BY] if self._soon else []
+        wakes = [self._soon[0][0] - self._before_first()] if self._soon else []
         if self._on_time:
             wakes.append(self._on_time[0][0])
         if not wakes or self.clock_fault is not None:
@@ -182,6 +192,8 @@ class Scheduler:
     def _due(self, now: datetime) -> list[str]:
         """Up to BATCH jobs whose start has come; entries of older schedules are passed over."""
         due: dict[str, None] = {}
+        while self._early and self._early[0][0] <= now:
+            heapq.heappush(self._on_time, self._early.popleft())
         for heap in (self._on_time, self._soon):
             while heap and heap[0][0] <= now and len(due) < BATCH:
                 _, job_id, slot = heapq.heappop(heap)
@@ -199,8 +211,42 @@ class Scheduler:
                     coming[entry[1]] = entry
         return list(coming.values())
 
-    async def _release_ahead(self, coming: Iterable[_Entry]) -> None:
-        """Release those that will start for certain; with the others it waits for their time."""
+    def _crowd(self, now: datetime) -> list[_Entry]:
+        """Up to BATCH of those that start together soon, but for as many as there is room for."""
+        if self._soon and self._soon[0][0] <= now + self._before_first():
+            room = self._releases.room_ahead
+            together = [heapq.heappop(self._soon) for _ in range(self._together())]
+            for entry in together[:room]:
+                heapq.heappush(self._soon, entry)
+            self._early.extend(together[room:])
+        found: list[_Entry] = []
+        while self._early and len(found) < BATCH:
+            entry = self._early.popleft()
+            if self._next.get(entry[1]) == entry[2]:
+                found.append(entry)
+        return found
+
+    def _before_first(self) -> timedelta:
+        """How long before the first start of `_soon` there is something to do."""
+        together = self._together()
+        if together <= self._releases.room_ahead:
+            return CLAIM_BY
+        return min(CLAIM_BY + together * EARLY_EACH, MOST_EARLY)
+
+    def _together(self) -> int:
+        """How many of `_soon` start when its first does, up to as many as make a difference: a heap
+        has them below one another."""
+        heap, found, look = self._soon, 0, [0]
+        while look and found < _MOST_TOGETHER:
+            at = look.pop()
+            if at < len(heap) and heap[at][0] == heap[0][0]:
+                found += 1
+                look += (2 * at + 1, 2 * at + 2)
+        return found
+
+    async def _release_ahead(self, coming: Iterable[_Entry], release: _Ahead) -> None:
+        """Release those of which it is certain what will become of them; with the others it waits
+        for their time."""
         plain: list[DueSlot] = []
         entries: list[_Entry] = []
         for entry in coming:
@@ -214,7 +260,7 @@ class Scheduler:
         if not plain:
             return
         try:
-            released = await self._releases.release_ahead(plain)
+            released = await release(plain)
         except Exception:  # when their time has come it is tried again, and told what is wrong
             released = [None] * len(plain)
         for entry, result in zip(entries, released, strict=True):

@@ -20,7 +20,7 @@ from jobreconciler.core import notices
 from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told, reason_of
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.inflight import Held, InFlight
-from jobreconciler.loops.releasing import Line, Releases
+from jobreconciler.loops.releasing import MOST_EARLY, Line, Releases
 from jobreconciler.loops.rulings import never_again, no_more, too_late, unwanted
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed
@@ -86,6 +86,7 @@ class Worker:
                 cancel=self.cancel,
                 spawn=self._spawn,
                 notices=lambda: self.on_notices(),
+                look=self._wake.set,
             ),
             max_running,
         )
@@ -187,6 +188,8 @@ class Worker:
             log.info("adopted", running=len(adopted.running), of=len(left))
         unfinished, configs = await asyncio.to_thread(self._left_over)
         claimed: list[Held] = []
+        early: list[Held] = []
+        now = self._clock.now()
         for execution in unfinished:
             held = Held(
                 execution,
@@ -202,8 +205,11 @@ class Worker:
             elif execution.not_before is not None:
                 self._flight.rest(held, counted=False)
                 self._attempts.rest(held, execution.not_before)
+            elif now < execution.queued_at <= now + MOST_EARLY:
+                early.append(held)
             else:
                 self._enqueue(held)
+        self.releases.hold(early)
         await self._give_back(claimed)
         if unfinished:
             log.info("resumed", unfinished=len(unfinished))

@@ -244,6 +244,12 @@ class Store(Protocol):
         """queued → missed: its time was over before it could start. False if not queued. `told`
         is told of in the same transaction."""
 
+    def skip_queued(
+        self, execution_id: str, at: datetime, error: str, missed: Missed | None
+    ) -> Future[bool]:
+        """queued → skipped, as if its slot had been skipped at once: `missed` is what its row says
+        of a slot that a stop kept from starting. False: it was not queued."""
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]: ...
 
     # operators' stops

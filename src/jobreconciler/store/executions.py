@@ -82,8 +82,8 @@ _EXTEND_SKIPPED = Statement(
     "AND queued_at >= :since AND status = 'skipped' AND missed_reason = :reason "
     "ORDER BY queued_at DESC, id DESC LIMIT 1)"
 )
-_MISS = Statement(
-    "UPDATE job_executions SET status = 'missed', finished_at = :at, error = :reason, "
+_DROP = Statement(
+    "UPDATE job_executions SET status = :status, finished_at = :at, error = :error, "
     "slot = NULL, missed_from = :first, missed_to = :last, missed_count = :count, "
     "missed_reason = :reason WHERE id = :id AND status = 'queued'"
 )
@@ -93,6 +93,7 @@ _POINT_BACK = Statement(
     "ORDER BY e.queued_at DESC, e.id DESC LIMIT 1) WHERE last_execution_id = :id "
     "AND job_id = (SELECT e.job_id FROM job_executions e WHERE e.id = :id)"
 )
+_NOTHING_MISSED = dict.fromkeys(("first", "last", "count", "reason"))
 _KNOWN_DIGESTS = 10_000
 
 
@@ -305,12 +306,28 @@ def skip_slots(
 def miss_queued(
     tx: Tx, execution_id: str, at: datetime, missed: Missed, told: Occurrence | None = None
 ) -> bool:
-    """See ports.Store.miss_queued. The job's last execution is the one before it again."""
-    if tx.run(_MISS, {**_missed_columns(missed, at), "id": execution_id}) == 0:
+    """See ports.Store.miss_queued."""
+    if not _drop(tx, execution_id, "missed", at, missed.reason, missed):
         return False
-    tx.run(_POINT_BACK, {"id": execution_id})
     if told is not None:
         outbox.tell(tx, told)
+    return True
+
+
+def skip_queued(tx: Tx, execution_id: str, at: datetime, error: str, missed: Missed | None) -> bool:
+    """See ports.Store.skip_queued."""
+    return _drop(tx, execution_id, "skipped", at, error, missed)
+
+
+def _drop(
+    tx: Tx, execution_id: str, status: str, at: datetime, error: str, missed: Missed | None
+) -> bool:
+    """It never ran: its slot is free, and the job's last execution is the one before it again."""
+    columns = _NOTHING_MISSED if missed is None else _missed_columns(missed, at)
+    row = {**columns, "id": execution_id, "status": status, "at": micros(at)}
+    if tx.run(_DROP, {**row, "error": storable(error)}) == 0:
+        return False
+    tx.run(_POINT_BACK, {"id": execution_id})
     return True
 
 

@@ -281,6 +281,11 @@ class SqlStore:
     ) -> Future[bool]:
         return self.submit(lambda tx: executions.miss_queued(tx, execution_id, at, missed, told))
 
+    def skip_queued(
+        self, execution_id: str, at: datetime, error: str, missed: Missed | None
+    ) -> Future[bool]:
+        return self.submit(lambda tx: executions.skip_queued(tx, execution_id, at, error, missed))
+
     def cancel_queued(self, execution_id: str, at: datetime, reason: str) -> Future[bool]:
         return self.submit(lambda tx: executions.cancel_queued(tx, execution_id, at, reason))
 
