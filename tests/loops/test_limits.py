@@ -47,6 +47,8 @@ def test_a_retry_keeps_its_place_whatever_comes_meanwhile(
             [execution] = await shift.eventually(lambda: list(processes.running))
             processes.end(execution, "failed")
             await shift.eventually(lambda: statuses(shift) == ["queued"])
+            pausing = "the time of its next attempt"
+            await shift.eventually(lambda: shift.worker.waits_for(execution) == pausing)
             if not restarted:
                 await newer_slot_and_retry(shift)
                 return statuses(shift)

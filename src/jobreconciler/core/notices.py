@@ -42,8 +42,10 @@ GIVE_UP_AFTER = timedelta(days=1)
 
 def wanted(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """A config's notifications; None where nobody is to be told of anything."""
-    notifications: Mapping[str, Any] = config["payload"].get("notifications") or {}
-    return notifications if any(notifications.get(name) for name in LISTS.values()) else None
+    notifications: Mapping[str, Any] | None = config["payload"].get("notifications")
+    if not notifications or not any(notifications.get(name) for name in LISTS.values()):
+        return None
+    return notifications
 
 
 def of_outcome(

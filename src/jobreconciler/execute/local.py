@@ -175,7 +175,8 @@ class LocalExecutor:
 
     def _run_of(self, launch: Launch) -> Run:
         directory = self._directory(launch.execution_id, launch.attempt)
-        spool.permit(directory)  # an earlier launch of it may have been withdrawn
+        if launch.again:
+            spool.permit(directory)
         return Run(launch.execution_id, launch.attempt, directory)
 
     async def _in_repository(self, launch: Launch) -> str | None:

@@ -22,6 +22,7 @@ _TERM, _LOOK, _CHILD = HANDLED = tuple(
     int(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
 )
 BLOCK, UNBLOCK = int(signal.SIG_BLOCK), int(signal.SIG_UNBLOCK)
+SET_MASK = int(signal.SIG_SETMASK)
 
 
 class Signals:

@@ -22,8 +22,8 @@ MOST = 2_048
 _ID = f"i{os.urandom(8).hex()}"
 _DIRECTORY = f"d{os.urandom(8).hex()}"
 _SLOT = datetime(1, 1, 1, tzinfo=UTC) + timedelta(microseconds=int.from_bytes(os.urandom(5), "big"))
-_MARKS = tuple(text.encode() for text in (_ID, _DIRECTORY, request.instant(_SLOT) or ""))
-_MARK = re.compile(b"(" + b"|".join(_MARKS) + b")")
+_MARKS = (_ID, _DIRECTORY, request.instant(_SLOT) or "")
+_MARK = re.compile("|".join(_MARKS).encode())
 _Key = tuple[str, str, str, bool, int, bool, str]
 
 
@@ -32,7 +32,7 @@ class Templates:
 
     def __init__(self, build: Callable[[Launch, str], Sent]) -> None:
         self._build = build
-        self._kept: OrderedDict[_Key, tuple[list[bytes], Sent]] = OrderedDict()
+        self._kept: OrderedDict[_Key, Sent] = OrderedDict()
 
     def request(self, launch: Launch, directory: str) -> Sent:
         if launch.config_digest is None:
@@ -54,24 +54,25 @@ class Templates:
                 self._keep(key, launch)
             return sent
         self._kept.move_to_end(key)
-        parts, sent = found
-        values = dict(
-            zip(
-                _MARKS,
-                (
-                    launch.execution_id.encode(),
-                    encoded(directory)[1:-1],
-                    (request.instant(slot) or "").encode(),
-                ),
-                strict=True,
-            )
-        )
-        return sent._replace(body=b"".join([values.get(part, part) for part in parts]))
+        values = {
+            b"id": launch.execution_id.encode(),
+            b"directory": encoded(directory)[1:-1],
+            b"slot": (request.instant(slot) or "").encode(),
+        }
+        return Sent(found.body % values, found.python, found.light, found.has_secrets)
 
     def _keep(self, key: _Key, launch: Launch) -> None:
         slot = None if launch.trigger.slot is None else _SLOT
         trigger = replace(launch.trigger, slot=slot)
         sent = self._build(replace(launch, execution_id=_ID, trigger=trigger), _DIRECTORY)
-        self._kept[key] = _MARK.split(sent.body), sent
+        body = _MARK.sub(_named, sent.body.replace(b"%", b"%%"))
+        self._kept[key] = sent._replace(body=body)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
+
+
+_NAMES = dict(zip((mark.encode() for mark in _MARKS), ("id", "directory", "slot"), strict=True))
+
+
+def _named(mark: re.Match[bytes]) -> bytes:
+    return f"%({_NAMES[mark[0]]})b".encode()

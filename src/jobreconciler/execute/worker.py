@@ -35,7 +35,14 @@ from jobreconciler.execute.environment import Environment
 from jobreconciler.execute.loaded_code import LoadedCode
 from jobreconciler.execute.processes import LONGEST_ID
 from jobreconciler.execute.shared import DONE, ENDING, RUNNING, UNWANTED, WEIGHING, Shared
-from jobreconciler.execute.signals import DEFAULT, IGNORE, handler_of, set_handler
+from jobreconciler.execute.signals import (
+    DEFAULT,
+    IGNORE,
+    SET_MASK,
+    handler_of,
+    set_handler,
+    set_mask,
+)
 
 ONE, SEVERAL = 1, 2
 """What a frame to a worker holds."""
@@ -277,7 +284,8 @@ class Worker:
         sys.argv[:] = [runner.__file__]
         sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            if not stream.line_buffering:  # type: ignore[union-attr]
+                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def _may_stay(self, message: dict[str, Any], code: int, began: int) -> bool:
         if code != 0 or not message["reuse"] or not _flush():
@@ -347,7 +355,7 @@ def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     if [*map(handler_of, _HANDLERS)] != _AS_TOLD:
         _set_handlers()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_mask(SET_MASK, ())
 
 
 def _set_handlers() -> None:

@@ -400,4 +400,5 @@ def _launch(held: Held) -> Launch:
         execution.revision,
         execution.dry_run,
         None if execution.trigger.parameters else execution.config_digest,
+        again=not held.fresh,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,8 @@ class Held:
     `stopped_for` is why somebody stops it; `live` is its job's config now, where that is another;
     `no_more` is why no attempt of it may begin any more; `launched`: the executor knows of
     its attempt; `taken_back` counts how often it did and nobody began it; `early`: it was released
-    before its time, which is its `queued_at`.
+    before its time, which is its `queued_at`; `fresh`: this daemon made it and gave no launch of it
+    up.
     """
 
     execution: Execution
@@ -37,20 +38,20 @@ class Held:
     launched: bool = False
     taken_back: int = 0
     early: bool = False
+    fresh: bool = False
+    job_id: str = field(init=False)
+    in_turn: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for a dozen times a run.
+        self.job_id = self.execution.job_id
+        self.in_turn = self.execution.trigger.in_turn
 
     @property
     def limits(self) -> dict[str, Any]:
         """What bounds its start: read live, where what it runs is pinned."""
         limits: dict[str, Any] = (self.live or self.config)["payload"]["limits"]
         return limits
-
-    @property
-    def job_id(self) -> str:
-        return self.execution.job_id
-
-    @property
-    def in_turn(self) -> bool:
-        return self.execution.trigger.in_turn
 
 
 class InFlight:

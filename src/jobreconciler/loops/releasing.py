@@ -108,7 +108,7 @@ class Releases:
         )
         if not await (write or self._write)(execution, pinned.config):
             return None
-        await self._released(Held(execution, pinned.config, due_at), choice)
+        await self._released(Held(execution, pinned.config, due_at, fresh=True), choice)
         return execution
 
     async def release_all(self, due: Sequence[DueSlot]) -> list[Execution | None]:
@@ -134,10 +134,12 @@ class Releases:
         ahead = self._ahead_of_clock()
         wanted = [self._of_slot(one, at=one.due_at) for one in coming]
         written, starting = await self._write_all(wanted, self._most_ahead, ahead=True)
+        times: dict[datetime, list[Held]] = {}
         for index in starting:
             if written[index]:
-                moment = coming[index].due_at.timestamp() + ahead
-                self._line.spawn(self._launch_at(moment, wanted[index][0]))
+                times.setdefault(coming[index].due_at, []).append(wanted[index][0])
+        for at, those in times.items():
+            self._line.spawn(self._launch_at(at.timestamp() + ahead, those))
         return written
 
     @property
@@ -247,15 +249,15 @@ class Releases:
         self._observer.running(len(self._flight.running))
         return written, starting
 
-    async def _launch_at(self, moment: float, held: Held) -> None:
+    async def _launch_at(self, moment: float, claimed: Sequence[Held]) -> None:
         """Launch what was claimed ahead."""
         await asyncio.sleep(moment - asyncio.get_running_loop().time())
-        await self._attempts.launch_all([held])
+        await self._attempts.launch_all(claimed)
 
     def _of_slot(self, due: DueSlot, at: datetime | None = None) -> _Decided:
         made = self._new(due.pinned, Trigger("schedule", slot=due.slot), at=at)
         execution, choice = self._decided(made, due.pinned)
-        return Held(execution, due.pinned.config, due.due_at), choice
+        return Held(execution, due.pinned.config, due.due_at, fresh=True), choice
 
     def _decided(self, execution: Execution, pinned: PinnedJob) -> tuple[Execution, Overlap]:
         """What becomes of it at its job's limit; as skipped where that is what becomes of it."""

@@ -230,7 +230,7 @@ class Worker:
                 self._attempts.forget(held.execution.id)
                 continue
             held.attempts -= 1
-            held.launched = False
+            held.launched = held.fresh = False
             if not held.attempts:
                 held.started_at = None
             reason = unwanted(held)
@@ -323,7 +323,7 @@ class Worker:
                 ended.append(one)
                 continue
             held.taken_back += 1
-            held.launched = False
+            held.launched = held.fresh = False
             again.append(held)
             log.warning(
                 "not_begun",

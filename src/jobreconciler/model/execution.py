@@ -122,7 +122,8 @@ class Launch:
     """Everything an executor needs to start one attempt; nothing is looked up afterwards.
 
     `config` is the pinned normalised config. `parameters` are the config's, with what the trigger
-    was allowed to override merged in; `config_digest` names the two where nothing was.
+    was allowed to override merged in; `config_digest` names the two where nothing was. `again`: an
+    earlier launch of this attempt may have been given up.
     """
 
     execution_id: str
@@ -134,3 +135,4 @@ class Launch:
     revision: str
     dry_run: bool = False
     config_digest: str | None = None
+    again: bool = True

@@ -144,6 +144,7 @@ class Metrics:
             _RUN_BUCKETS,
             ["job_type"],
         )
+        self._run_seconds_of: dict[str, Histogram] = {}
         self._running = self._gauge("executions_running", "Executions that run now.")
         self._waiting = self._gauge("executions_waiting", "Executions that wait to start.")
         self._clock_parted = self._gauge(
@@ -212,7 +213,10 @@ class Metrics:
             self._audit_head = digest
 
     def execution_finished(self, job_id: str, job_type: str, status: str, seconds: float) -> None:
-        self._run_seconds.labels(job_type).observe(max(seconds, 0.0))
+        of_type = self._run_seconds_of.get(job_type)
+        if of_type is None:
+            of_type = self._run_seconds_of[job_type] = self._run_seconds.labels(job_type)
+        of_type.observe(max(seconds, 0.0))
         self.per_job.executed(job_id, status)
 
     def slot_missed(self, job_id: str, count: int) -> None:
