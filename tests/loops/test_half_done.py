@@ -224,7 +224,7 @@ def test_a_run_that_cannot_be_asked_for_has_failed(tmp_path: Path) -> None:
             await shift.eventually(lambda: statuses(shift, "often") == ["failed"])
             [failed] = shift.history("often")
             assert failed.error == "limits.batchSize: expected a whole number from 1 to 1000000"
-            assert shift.worker.counts()["running"] == 0
+            await shift.eventually(lambda: shift.worker.counts()["running"] == 0)
 
     asyncio.run(main())
 
