@@ -55,6 +55,29 @@ def test_units_that_gather_are_committed_together_and_in_order(store: SqlStore) 
     assert seen == list(range(50))
 
 
+def test_a_patient_unit_lets_one_transaction_of_others_pass_and_no_more(store: SqlStore) -> None:
+    gate = Gate(store)
+    order: list[str] = []
+    ended = threading.Event()
+
+    def others(n: int) -> Unit[None]:
+        def unit(_tx: Tx) -> None:
+            order.append(f"other {n}")
+            if n < 4:
+                store.submit(others(n + 1))
+            else:
+                ended.set()
+
+        return unit
+
+    patient = store.submit(lambda _tx: order.append("patient"), patient=True)
+    store.submit(others(1))
+    gate.opened.set()
+    patient.result(HANG)
+    assert ended.wait(HANG)
+    assert order == ["other 1", "other 2", "patient", "other 3", "other 4"]
+
+
 def test_a_unit_that_fails_takes_nobody_with_it(store: SqlStore) -> None:
     gate = Gate(store)
     good = [store.submit(adding(f"g{n}")) for n in range(5)]

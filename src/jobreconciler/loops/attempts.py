@@ -217,7 +217,12 @@ class Attempts:
     # ---------------------------------------------------------------------------------- ending
 
     async def settle_all(self, ends: Sequence[Finished]) -> None:
-        """Store what came out of these attempts, whose processes have left the fleet (`leave`)."""
+        """Store what came out of these attempts, whose processes have left the fleet (`leave`).
+
+        What may start in their place is claimed first: that is under way, and two turns behind.
+        """
+        for _ in range(2):
+            await asyncio.sleep(0)
         judged = [self._judged(finished) for finished in ends]
         last = [one for one in judged if one.again is None]
         left = [one for one in judged if one.again is not None]

@@ -73,10 +73,10 @@ class SqlStore:
         self._pinned = pinned
         self._resources = resources
 
-    def submit(self, unit: Unit[T]) -> Future[T]:
+    def submit(self, unit: Unit[T], *, patient: bool = False) -> Future[T]:
         """Run `unit` in the writer's next transaction; see writer.py."""
         if self._writer is not None:
-            return self._writer.submit(unit)
+            return self._writer.submit(unit, patient=patient)
         refused: Future[T] = Future()
         refused.set_exception(Refused("the store was opened to be read only"))
         return refused
@@ -255,7 +255,7 @@ class SqlStore:
         return self.submit(lambda tx: [executions.unclaim(tx, *one) for one in claimed])
 
     def finish_all(self, ends: Sequence[Ending]) -> Future[list[bool]]:
-        return self.submit(lambda tx: executions.finish_all(tx, ends))
+        return self.submit(lambda tx: executions.finish_all(tx, ends), patient=True)
 
     def retry_later(
         self, execution_id: str, attempt: int, outcome: Outcome, not_before: datetime

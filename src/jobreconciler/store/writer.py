@@ -35,6 +35,10 @@ class _Work(Generic[T]):
         self.value: T | None = None
 
 
+def _take(waiting: deque[_Work[Any]], most: int) -> list[_Work[Any]]:
+    return [waiting.popleft() for _ in range(min(most, len(waiting)))]
+
+
 def _passing(when: str, batch: list[_Work[Any]]) -> None:
     """Named by who submitted the unit: `before release` is SqlStore.release's commit."""
     if boundaries.hook is not None:
@@ -60,18 +64,23 @@ class Writer:
         self._on_death = on_death
         self._on_rollback = on_rollback
         self._waiting: deque[_Work[Any]] = deque()
+        self._patient: deque[_Work[Any]] = deque()
+        self._made_to_wait = False
         self._wake = threading.Condition(threading.Lock())
         self._closing = False
         self._dead: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, unit: Unit[T]) -> Future[T]:
-        """Run `unit` in a transaction soon. Neither blocks nor raises: the future fails instead."""
+    def submit(self, unit: Unit[T], *, patient: bool = False) -> Future[T]:
+        """Run `unit` in a transaction soon. Neither blocks nor raises: the future fails instead.
+
+        A patient one lets others pass, for one transaction at most.
+        """
         work = _Work(unit)
         with self._wake:
             if self._dead is None and not self._closing:
-                self._waiting.append(work)
+                (self._patient if patient else self._waiting).append(work)
                 self._wake.notify()
                 return work.future
         work.future.set_exception(self._gone())
@@ -110,9 +119,12 @@ class Writer:
         """What waits now, waiting for the first. Empty: closed and nothing is left."""
         while True:
             with self._wake:
-                while not self._waiting and not self._closing:
+                while not self._waiting and not self._patient and not self._closing:
                     self._wake.wait()
-                taken = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                taken = _take(self._waiting, BATCH)
+                self._made_to_wait = bool(taken and self._patient) and not self._made_to_wait
+                if not self._made_to_wait:
+                    taken += _take(self._patient, BATCH - len(taken))
             wanted = [work for work in taken if work.future.set_running_or_notify_cancel()]
             if wanted or not taken:
                 return wanted
@@ -190,8 +202,9 @@ class Writer:
     def _die(self, error: BaseException, batch: list[_Work[Any]]) -> None:
         with self._wake:
             self._dead = error
-            left = [*batch, *self._waiting]
+            left = [*batch, *self._waiting, *self._patient]
             self._waiting.clear()
+            self._patient.clear()
         for work in left:
             if not work.future.done():
                 work.future.set_exception(self._gone())
