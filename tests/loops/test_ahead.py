@@ -80,7 +80,7 @@ def test_whether_a_slot_is_skipped_is_told_at_its_time_and_not_before(tmp_path: 
     async def main() -> None:
         async with before_a_slot(tmp_path) as (shift, slot):
             await until(shift, slot - NEARLY)
-            await shift.eventually(lambda: shift.scheduler._on_time)
+            await shift.eventually(lambda: shift.scheduler._starts._on_time)
             assert len(await rows(shift, 1)) == 1
             shift.processes.end(*shift.processes.running)
             await shift.eventually(lambda: shift.history("minutely")[0].finished_at)

@@ -178,3 +178,93 @@ def test_a_line_that_cannot_be_written_fails_nobody() -> None:
         structlog.get_logger("here").info("not_read_either")
     assert full.closed
     structlog.get_logger("here").warning("after_the_end")
+
+
+class Writes(io.StringIO):
+    """Counts the calls that write something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def write(self, text: str) -> int:
+        self.calls += 1
+        return super().write(text)
+
+
+def test_the_lines_of_one_turn_go_out_together_and_in_order() -> None:
+    stream = Writes()
+    configure("json", stream=stream)
+    log = structlog.get_logger("here")
+
+    async def work() -> None:
+        for number in range(100):
+            log.info("one of many", number=number)
+        assert stream.calls == 0
+        await asyncio.sleep(0)
+        assert stream.calls == 1
+        log.info("before")
+        log.warning("at once")
+        assert stream.calls == 2
+        await asyncio.to_thread(log.info, "in a thread")
+        assert [line["event"] for line in lines(stream)][-3:] == [
+            "before",
+            "at once",
+            "in a thread",
+        ]
+
+    asyncio.run(work())
+    assert [line.get("number") for line in lines(stream)][:100] == [*range(100)]
+
+
+def test_what_a_loop_leaves_behind_goes_out_with_the_next_line() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    log = structlog.get_logger("here")
+
+    async def last_words() -> None:
+        log.info("last words")
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(last_words())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert task.done()
+    asyncio.run(last_words())
+    assert [line["event"] for line in lines(stream)] == ["last words", "last words"]
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical", "exception"])
+def test_every_level_has_its_line(format: Any, level: str) -> None:
+    stream = io.StringIO()
+    configure(format, "debug", stream=stream)
+    getattr(structlog.get_logger("here"), level)("it happened", job="nightly")
+    assert stream.getvalue().count("it happened") == 1
+    structlog.get_logger("here").info("with %s", "arguments")
+    assert "with arguments" in stream.getvalue()
+
+
+def test_threads_that_log_beside_a_loop_lose_no_line() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    log = structlog.get_logger("here")
+
+    def many(name: str) -> None:
+        for number in range(500):
+            log.info("line", thread=name, number=number)
+
+    async def work() -> None:
+        others = [asyncio.to_thread(many, name) for name in "abc"]
+        tasks = [asyncio.create_task(other) for other in others]
+        for number in range(500):
+            log.info("line", thread="loop", number=number)
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(work())
+    found = lines(stream)
+    for name in ("a", "b", "c", "loop"):
+        assert [line["number"] for line in found if line["thread"] == name] == [*range(500)]

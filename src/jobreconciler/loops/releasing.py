@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -25,8 +25,6 @@ from jobreconciler.ports import Clock, Observer, Store
 
 log = structlog.get_logger("jobreconciler.work")
 
-MOST_EARLY = timedelta(milliseconds=500)
-"""How long before their time slots are released at most that wait then."""
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
 _Decided = tuple[Held, Overlap]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -17,8 +15,9 @@ import structlog
 
 from jobreconciler.core import clock_watch, cron, suspension
 from jobreconciler.core.misfire import due_slots, only_due, owed_after, start_of, stopped_slots
+from jobreconciler.core.starts import Start, Starts
 from jobreconciler.errors import JobReconcilerError, Transient
-from jobreconciler.loops.releasing import MOST_EARLY, DueSlot, Releases
+from jobreconciler.loops.releasing import DueSlot, Releases
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Trigger
 from jobreconciler.model.job import PinnedJob, ScheduleRow
@@ -27,25 +26,12 @@ from jobreconciler.ports import Clock, Observer, Store
 log = structlog.get_logger("jobreconciler.schedule")
 
 LONGEST_SLEEP = 1.0
-AHEAD = timedelta(seconds=2)
-"""How long before their start what jobs execute is read, many at a time."""
 MOST_AHEAD = 2_000
-CLAIM_WITHIN = timedelta(milliseconds=40)
-CLAIM_BY = timedelta(milliseconds=20)
-"""What starts within 40 ms is released in one transaction, 20 ms before the first of it at the
-latest: no start waits for a commit, and a busy minute takes fewer of them."""
-EARLY_EACH = timedelta(microseconds=250)
-"""Of more that start at once than there is room for, those that will have to wait are released
-earlier, so that their time is spent on running them."""
-_MOST_TOGETHER = MOST_EARLY // EARLY_EACH
-BATCH = 100
-"""Jobs released together at most, so that the first of very many do not wait for the last."""
+"""Jobs of which what they execute is held ahead of time."""
 AGAIN = timedelta(seconds=1)
 """After how long a slot is tried again that could not be released."""
 _TAKES_NOTHING = frozenset({"StoreReadOnly", "StoreClosed", "StoreWriterEnded"})
 _TICK = timedelta(microseconds=1)
-_Entry = tuple[datetime, str, datetime]
-"""A start, its job, its slot."""
 _Ahead = Callable[[Sequence[DueSlot]], Awaitable[list[bool | None]]]
 
 
@@ -61,11 +47,7 @@ class Scheduler:
         self._observer = observer
         self._rows: dict[str, ScheduleRow] = {}
         self._next: dict[str, datetime] = {}
-        self._heap: list[_Entry] = []
-        self._soon: list[_Entry] = []
-        self._on_time: list[_Entry] = []
-        self._early: deque[_Entry] = deque()
-        self._horizon = clock.now()
+        self._starts = Starts(clock.now(), self._is_next)
         self._ahead: dict[str, PinnedJob] = {}
         self._loads = 0
         self._stops = stops
@@ -122,7 +104,7 @@ class Scheduler:
             self._rows[row.job_id] = row
             if slot is not None and start is not None:
                 self._next[row.job_id] = slot
-                self._put(start, row.job_id, slot)
+                self._starts.put((start, row.job_id, slot))
         self._observer.jobs_changed()
         self._wake.set()
 
@@ -139,13 +121,13 @@ class Scheduler:
             now = self._clock.now()
             self._look_ahead(now)
             believes = self._believes(now)
-            if believes and (due := self._due(now)):
+            if believes and (due := self._starts.due(now)):
                 await self._release(due, now)
                 continue
-            if believes and (coming := self._coming(now)):
+            if believes and (coming := self._starts.coming(now)):
                 await self._release_ahead(coming, self._releases.release_ahead)
                 continue
-            if believes and (crowd := self._crowd(now)):
+            if believes and (crowd := self._starts.crowd(now, self._releases.room_ahead)):
                 await self._release_ahead(crowd, self._releases.release_early)
                 continue
             self._wake.clear()
@@ -153,23 +135,15 @@ class Scheduler:
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
 
-    def _put(self, start: datetime, job_id: str, slot: datetime) -> None:
-        heapq.heappush(self._soon if start <= self._horizon else self._heap, (start, job_id, slot))
+    def _is_next(self, job_id: str, slot: datetime) -> bool:
+        return self._next.get(job_id) == slot
 
     def _look_ahead(self, now: datetime) -> None:
-        """Sort out what starts within the next seconds, and have it read meanwhile."""
-        if not self._heap or self._horizon - now > AHEAD / 2:
-            return
-        self._horizon = max(self._horizon, now + AHEAD)
-        coming: dict[str, None] = {}
-        while self._heap and self._heap[0][0] <= self._horizon:
-            entry = heapq.heappop(self._heap)
-            if self._next.get(entry[1]) == entry[2]:
-                heapq.heappush(self._soon, entry)
-                coming[entry[1]] = None
+        """Have read meanwhile what starts within the next seconds."""
+        near = self._starts.come_near(now)
         room = MOST_AHEAD - len(self._ahead)
-        if coming and room > 0:
-            self._reading = asyncio.create_task(self._read_ahead(list(coming)[:room]))
+        if near and room > 0:
+            self._reading = asyncio.create_task(self._read_ahead(near[:room]))
 
     async def _read_ahead(self, job_ids: list[str]) -> None:
         """What is not there in time is read when it is due; so is what changed meanwhile."""
@@ -181,79 +155,22 @@ class Scheduler:
 
     def _pause(self) -> float:
         """Seconds to sleep: short enough to notice that the wall clock was set."""
-        wakes = [self._soon[0][0] - self._before_first()] if self._soon else []
-        if self._on_time:
-            wakes.append(self._on_time[0][0])
-        if not wakes or self.clock_fault is not None:
+        look = self._starts.next_look(self._releases.room_ahead)
+        if look is None or self.clock_fault is not None:
             return LONGEST_SLEEP
-        left = (min(wakes) - self._clock.now()).total_seconds()
+        left = (look - self._clock.now()).total_seconds()
         return min(max(left, 0.0), LONGEST_SLEEP)
 
-    def _due(self, now: datetime) -> list[str]:
-        """Up to BATCH jobs whose start has come; entries of older schedules are passed over."""
-        due: dict[str, None] = {}
-        while self._early and self._early[0][0] <= now:
-            heapq.heappush(self._on_time, self._early.popleft())
-        for heap in (self._on_time, self._soon):
-            while heap and heap[0][0] <= now and len(due) < BATCH:
-                _, job_id, slot = heapq.heappop(heap)
-                if self._next.get(job_id) == slot:
-                    due[job_id] = None
-        return list(due)
-
-    def _coming(self, now: datetime) -> list[_Entry]:
-        """Up to BATCH starts of the next moment, if there is one in half of it."""
-        coming: dict[str, _Entry] = {}
-        if self._soon and self._soon[0][0] <= now + CLAIM_BY:
-            while self._soon and self._soon[0][0] <= now + CLAIM_WITHIN and len(coming) < BATCH:
-                entry = heapq.heappop(self._soon)
-                if self._next.get(entry[1]) == entry[2]:
-                    coming[entry[1]] = entry
-        return list(coming.values())
-
-    def _crowd(self, now: datetime) -> list[_Entry]:
-        """Up to BATCH of those that start together soon, but for as many as there is room for."""
-        if self._soon and self._soon[0][0] <= now + self._before_first():
-            room = self._releases.room_ahead
-            together = [heapq.heappop(self._soon) for _ in range(self._together())]
-            for entry in together[:room]:
-                heapq.heappush(self._soon, entry)
-            self._early.extend(together[room:])
-        found: list[_Entry] = []
-        while self._early and len(found) < BATCH:
-            entry = self._early.popleft()
-            if self._next.get(entry[1]) == entry[2]:
-                found.append(entry)
-        return found
-
-    def _before_first(self) -> timedelta:
-        """How long before the first start of `_soon` there is something to do."""
-        together = self._together()
-        if together <= self._releases.room_ahead:
-            return CLAIM_BY
-        return min(CLAIM_BY + together * EARLY_EACH, MOST_EARLY)
-
-    def _together(self) -> int:
-        """How many of `_soon` start when its first does, up to as many as make a difference: a heap
-        has them below one another."""
-        heap, found, look = self._soon, 0, [0]
-        while look and found < _MOST_TOGETHER:
-            at = look.pop()
-            if at < len(heap) and heap[at][0] == heap[0][0]:
-                found += 1
-                look += (2 * at + 1, 2 * at + 2)
-        return found
-
-    async def _release_ahead(self, coming: Iterable[_Entry], release: _Ahead) -> None:
+    async def _release_ahead(self, coming: Iterable[Start], release: _Ahead) -> None:
         """Release those of which it is certain what will become of them; with the others it waits
         for their time."""
         plain: list[DueSlot] = []
-        entries: list[_Entry] = []
+        entries: list[Start] = []
         for entry in coming:
             start, job_id, slot = entry
             row, job = self._rows.get(job_id), self._ahead.get(job_id)
             if row is None or job is None or not self._is_plain(row, job, slot, start):
-                heapq.heappush(self._on_time, entry)
+                self._starts.put_on_time(entry)
                 continue
             plain.append(DueSlot(job, slot, start))
             entries.append(entry)
@@ -266,7 +183,7 @@ class Scheduler:
         for entry, result in zip(entries, released, strict=True):
             _, job_id, slot = entry
             if result is None:
-                heapq.heappush(self._on_time, entry)
+                self._starts.put_on_time(entry)
                 continue
             self._ahead.pop(job_id, None)
             if not result:
@@ -355,7 +272,7 @@ class Scheduler:
             if slot is not None and row is not None:
                 self._unreleased[job_id] = slot, str(error)
                 again = start_of(row, slot) if of_all else later
-                heapq.heappush(self._on_time, (again, job_id, slot))
+                self._starts.put_on_time((again, job_id, slot))
         for why, of in jobs.items():
             log.error("slots_not_released", jobs=of[:20], count=len(of), error=why)
         if of_all:
@@ -414,7 +331,7 @@ class Scheduler:
             self._next.pop(row.job_id, None)
             return
         self._next[row.job_id] = slot
-        self._put(start, row.job_id, slot)
+        self._starts.put((start, row.job_id, slot))
 
 
 def _takes_nothing(error: BaseException) -> bool:

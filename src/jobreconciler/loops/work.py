@@ -17,10 +17,11 @@ from typing import Any
 import structlog
 
 from jobreconciler.core import notices
+from jobreconciler.core.starts import MOST_EARLY
 from jobreconciler.loops.attempts import CLAIM_AGAIN_SECONDS, Attempts, Told, reason_of
 from jobreconciler.loops.ends import Ends
 from jobreconciler.loops.inflight import Held, InFlight
-from jobreconciler.loops.releasing import MOST_EARLY, Line, Releases
+from jobreconciler.loops.releasing import Line, Releases
 from jobreconciler.loops.rulings import never_again, no_more, too_late, unwanted
 from jobreconciler.loops.stops import Stops
 from jobreconciler.model.execution import Execution, Missed

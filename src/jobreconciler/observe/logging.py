@@ -13,7 +13,9 @@ import atexit
 import json
 import logging
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -108,32 +110,40 @@ class _Output:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._waiting: list[str] = []
-        atexit.register(self.flush)
+        self._waiting: deque[str] = deque()
+        self._flushing = threading.RLock()
+        self._flushed_by: asyncio.AbstractEventLoop | None = None
+        atexit.register(self._flush)
 
     def later(self, line: str) -> None:
         """At the end of this turn, if this thread runs a loop."""
         loop = asyncio._get_running_loop()
-        if loop is None:
-            self.now(line)
-            return
-        if not self._waiting:
-            loop.call_soon(self.flush)
         self._waiting.append(line)
+        if loop is None:
+            self._flush()
+        elif self._flushed_by is not loop:
+            self._flushed_by = loop
+            loop.call_soon(self._end_of_turn)
 
     def now(self, line: str) -> None:
         self._waiting.append(line)
-        self.flush()
+        self._flush()
 
-    def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        try:
-            self._stream.write("\n".join([*waiting, ""]))
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+    def _end_of_turn(self) -> None:
+        self._flushed_by = None
+        self._flush()
+
+    def _flush(self) -> None:
+        """From any thread: one at a time, so that lines stay in order."""
+        with self._flushing:
+            taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if not taken:
+                return
+            try:
+                self._stream.write("\n".join([*taken, ""]))
+                self._stream.flush()
+            except (OSError, ValueError):
+                return
 
 
 class _Lines:
