@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -372,6 +373,37 @@ def test_nor_is_one_that_was_missed_while_it_waited(store: SqlStore) -> None:
     release(store, execution("e", "other", slot=slot(1)))
     assert store.miss_queued("e", after(minutes=9), missed(1, 1)).result()
     assert store.latest_executions(["other"]) == {}, "none of it ran yet"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_one_that_waits_becomes_skipped_as_if_it_had_been_at_once(
+    store: SqlStore, stopped: bool
+) -> None:
+    ran(store, "a")
+    release(store, execution("b", slot=slot(1), queued_at=after(minutes=1)))
+    why = replace(missed(1, 1), reason="suspended") if stopped else None
+    assert store.skip_queued("b", after(minutes=9), "as ada said", why).result()
+    read = store.execution("b")
+    assert read is not None
+    assert (read.status, read.error, read.missed) == ("skipped", "as ada said", why)
+    assert read.finished_at == after(minutes=9)
+    assert store.latest_executions(["nightly"])["nightly"].id == "a"
+    assert not store.skip_queued("b", after(minutes=9), "twice", None).result()
+    assert release(store, execution("c", "other"))
+    assert begin(store, "c", ATTEMPT)
+    assert not store.skip_queued("c", after(minutes=9), "it runs", None).result()
+
+
+def test_slots_that_a_stop_skips_afterwards_are_told_in_the_same_row(store: SqlStore) -> None:
+    release(store, execution("b", slot=slot(1), queued_at=slot(1)))
+    first = Missed(slot(1), slot(1), 1, "suspended")
+    assert store.skip_queued("b", slot(1), "as ada said", first).result()
+    later = execution("c", status="skipped", missed=Missed(slot(2), slot(3), 2, "suspended"))
+    assert store.skip_slots(later, CONFIG, slot(0)).result()
+    read = store.execution("b")
+    assert read is not None
+    assert read.missed == Missed(slot(1), slot(3), 3, "suspended")
+    assert store.execution("c") is None
 
 
 def test_what_is_unfinished_is_handed_to_the_next_daemon_oldest_first(store: SqlStore) -> None:
