@@ -78,6 +78,16 @@ def test_however_many_they_are_nothing_is_done_earlier_than_half_a_second_before
     assert starts.next_look(room=0) == at - MOST_EARLY
 
 
+def test_after_a_clock_that_was_set_back_nothing_is_done_long_before_its_time() -> None:
+    at = NOW + ms(900)
+    starts = filled(300, at)
+    assert len(starts.crowd(at - ms(90), room=10)) == BATCH
+    back = at - timedelta(hours=1)
+    assert starts.crowd(back, room=10) == starts.coming(back) == starts.due(back) == []
+    assert len(starts.crowd(at - ms(60), room=10)) == BATCH
+    assert len({*starts.due(at), *starts.due(at)}) == 100
+
+
 def test_those_whose_schedule_changed_are_passed_over() -> None:
     at = NOW + ms(900)
     stale = {"job-0001", "job-0003"}

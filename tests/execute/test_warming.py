@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from execute import faulty
 from execute.arena import Arena, shell
 
 KINDS = ("programs", "python")
@@ -49,6 +52,40 @@ def test_what_one_that_was_killed_left_is_in_nobodys_way(arena: Arena) -> None:
     assert arena.once(shell("echo said")).status == "succeeded"
     assert arena.once(NOTHING, job_type="python").status == "succeeded"
     assert not [*arena.state_dir.glob(".warming-up*")]
+
+
+FULL = """
+import resource, signal, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200 * 1024, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_disk_that_is_nearly_full_holds_no_server_up(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    faulty.warm(monkeypatch, tmp_path, FULL)
+    assert arena.once(NOTHING, job_type="python").status == "succeeded"
+    log = arena.state_dir / "supervisors.log"
+    assert "File too large" in log.read_text()
+    log.unlink()
+
+
+FAULT = """
+import time
+from jobreconciler.execute import warming
+warming.Nothing.run = lambda *_: {what}
+"""
+
+
+@pytest.mark.parametrize(("what", "status"), [("1 / 0", "failed"), ("time.sleep(60)", "timed_out")])
+def test_a_run_that_does_not_go_well_is_the_last_of_them(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, status: str
+) -> None:
+    faulty.warm(monkeypatch, tmp_path, FAULT.format(what=what))
+    assert arena.once(NOTHING, job_type="python").status == "succeeded"
+    log = arena.state_dir / "supervisors.log"
+    assert log.read_text().count(f'"status":"{status}"') == 1
+    log.unlink()
 
 
 def test_runs_go_on_where_it_cannot_be_done(arena: Arena) -> None:

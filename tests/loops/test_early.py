@@ -109,6 +109,7 @@ def test_who_is_stopped_meanwhile_is_skipped_as_any_slot_of_a_stop(
             await asyncio.sleep(0.05)
             assert not shift.processes.begun
             assert shift.worker.counts() == {"running": 0, "queued": 0}
+            await comes_again(shift, due)
 
     asyncio.run(main())
 
@@ -169,7 +170,7 @@ def errors(shift: Shift) -> set[str]:
 @pytest.mark.parametrize("what", ["cancelled", "disabled", "deleted"])
 def test_what_nobody_wants_any_more_does_not_start(tmp_path: Path, what: str) -> None:
     async def main() -> None:
-        async with early(tmp_path) as (shift, _, one):
+        async with early(tmp_path) as (shift, due, one):
             if what == "cancelled":
                 assert await shift.worker.cancel(one.id, "no longer wanted")
             else:
@@ -177,6 +178,61 @@ def test_what_nobody_wants_any_more_does_not_start(tmp_path: Path, what: str) ->
                 await shift.worker.recheck(["often"])
             await shift.worker.quiet(10)
             assert shift.store.execution(one.id).status == "cancelled"
+            assert not shift.processes.begun
+            await comes_again(shift, due)
+
+    asyncio.run(main())
+
+
+async def comes_again(shift: Shift, due: DueSlot) -> None:
+    """Nothing of what was given up counts for the job's next slot."""
+    slot = due.slot + timedelta(minutes=1)
+    [later] = await shift.worker.releases.release_all([DueSlot(due.pinned, slot, slot)])
+    assert later is not None
+    await shift.eventually(lambda: later.id in shift.processes.running)
+    assert not shift.worker._flight.line._parked
+    assert not +shift.worker._flight._early
+    assert not -shift.worker._flight._early
+
+
+def test_what_is_cancelled_while_room_is_made_for_it_does_not_start(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with early(tmp_path, overlap="replace") as (shift, due, one):
+            other = await shift.worker.releases.release(
+                due.pinned, Trigger("webhook", delivery_id="1")
+            )
+            assert other is not None
+            await shift.eventually(lambda: other.id in shift.processes.running)
+            stop = shift.processes.stop
+
+            async def slowly(execution_id: str, status: str) -> bool:
+                assert await shift.worker.cancel(one.id, "no longer wanted")
+                return await stop(execution_id, status)
+
+            shift.processes.stop = slowly  # type: ignore[method-assign]
+            await shift.eventually(lambda: shift.store.execution(other.id).status == "cancelled")
+            await shift.worker.quiet(10)
+            assert shift.store.execution(one.id).status == "cancelled"
+            await comes_again(shift, due)
+
+    asyncio.run(main())
+
+
+def test_who_gives_the_job_up_while_it_is_being_stored_finds_it(tmp_path: Path) -> None:
+    clock = MovableClock()
+
+    async def main() -> None:
+        async with working(tmp_path, clock, Processes(clock, at_once=False)) as shift:
+            shift.declare("often", "* * * * *")
+            pinned = shift.store.pinned(["often"])["often"]
+            due = DueSlot(pinned, clock.now() + SOON, clock.now() + SOON)
+            storing = asyncio.create_task(shift.worker.releases.release_early([due]))
+            await asyncio.sleep(0)
+            change_job(shift, "deleted")
+            await shift.worker.recheck(["often"])
+            await storing
+            await shift.worker.quiet(10)
+            assert [one.status for one in shift.history("often")] == ["cancelled"]
             assert not shift.processes.begun
 
     asyncio.run(main())

@@ -268,3 +268,18 @@ def test_threads_that_log_beside_a_loop_lose_no_line() -> None:
     found = lines(stream)
     for name in ("a", "b", "c", "loop"):
         assert [line["number"] for line in found if line["thread"] == name] == [*range(500)]
+
+
+def test_a_line_that_the_stream_cannot_hold_takes_no_other_with_it() -> None:
+    raw = io.BytesIO()
+    configure("console", stream=io.TextIOWrapper(raw, encoding="ascii"))
+    log = structlog.get_logger("here")
+
+    async def work() -> None:
+        for event in ("before", "b\u00e4d", "after"):
+            log.info(event)
+
+    asyncio.run(work())
+    text = raw.getvalue().decode()
+    assert "before" in text
+    assert "after" in text

@@ -93,6 +93,8 @@ class Starts:
 
     def crowd(self, now: datetime, room: int) -> list[Start]:
         """Up to BATCH of those that start together soon, but for as many as there is room for."""
+        while self._crowd and self._crowd[0][0] > now + MOST_EARLY:  # the clock was set back
+            heapq.heappush(self._soon, self._crowd.popleft())
         if self._soon and self._soon[0][0] <= now + self._before_first(room):
             together = [heapq.heappop(self._soon) for _ in range(self._together())]
             for start in together[:room]:

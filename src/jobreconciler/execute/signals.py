@@ -46,8 +46,10 @@ class Signals:
         set_mask(UNBLOCK, HANDLED)
 
     def close(self) -> None:
-        """Blocks them again."""
+        """Blocks them again, and forgets what was to be done about them."""
         set_mask(BLOCK, HANDLED)
+        for number in HANDLED:
+            set_handler(number, DEFAULT)
         signal.set_wakeup_fd(-1)
         os.close(self.wake)
         os.close(self._write)

@@ -328,14 +328,14 @@ def serve(
 
 
 def _warmed_up(starter: Callable[[], Any], warm_up: Callable[[Any, str], None]) -> None:
-    """Without it supervisors take more memory, which keeps none from its work."""
+    """Without it supervisors take more memory, which keeps none from its work: it is given up where
+    it does not go well at once."""
     try:
         warm_up(starter(), sys.argv[3])
     except Exception:
         import traceback
 
         traceback.print_exc()
-    # As it was before, whatever that came to.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
 

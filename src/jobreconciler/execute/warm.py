@@ -180,7 +180,7 @@ class WarmStarter:
                     worker.Worker(theirs, self.shared, self._marker, self._umask, identity).live()
                 finally:
                     os._exit(1)
-        except OSError:
+        except BaseException:
             _close(ours)
             raise
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import time
 
 from jobreconciler.execute import frames, processes, spool
 from jobreconciler.execute.lane import Lane
@@ -16,6 +17,7 @@ from jobreconciler.execute.signals import Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 ROUNDS = 12
@@ -24,6 +26,11 @@ _TOGETHER = 2
 _POOL = 16 * 1024
 _BYTES = 33
 """What an empty bytes object takes."""
+_SECONDS = 1.0
+"""After so long what is ready by then will have to do."""
+_SPACE = 512 * 1024
+"""More than all of the runs write: a run would wait long for a disk that is full."""
+_MOST_SAID = 65536
 _SAYS = """echo said; echo '{"progress": {"done": 1, "total": 1}}' >&3"""
 
 
@@ -64,18 +71,42 @@ def full_pools() -> list[bytes]:
     return [bytes(size - _BYTES) for size in sizes for _ in range(_POOL // size)]
 
 
-def _go_through(starter: Any, handed_out: list[list[tuple[int, bytes]]]) -> None:
+def _go_through(starter: Any, rounds: list[list[tuple[int, bytes]]]) -> None:
     ours, theirs = _socket.socketpair()
     signals = Signals()
     try:
-        for launches in handed_out[1:]:
-            frames.send_parts(ours.fileno(), frames.together(launches))
-        ours.shutdown(_socket.SHUT_WR)
-        Lane(theirs.fileno(), signals, starter).live(handed_out[0])
+        _Rounds(ours, theirs.fileno(), signals, starter, rounds[1:]).live(rounds[0])
     finally:
         signals.close()
         ours.close()
         theirs.close()
+
+
+class _Rounds(Lane):
+    """Is its own server, for as long as all goes well and quickly."""
+
+    def __init__(
+        self,
+        server: _socket.socket,
+        channel: int,
+        signals: Signals,
+        starter: Any,
+        rounds: list[list[tuple[int, bytes]]],
+    ) -> None:
+        super().__init__(channel, signals, starter)
+        self._server = server
+        self._rounds = rounds
+        self._until = time.monotonic() + _SECONDS
+
+    def _next(self) -> Sequence[tuple[int, frames.Buffer]] | None:
+        self._answers.send()
+        for _, result in frames.Unpacker().feed(self._server.recv(_MOST_SAID)):
+            if b'"succeeded"' not in result:
+                raise RuntimeError(f"a run that warms up ended so: {result.decode()}")
+        if not self._rounds or time.monotonic() > self._until:
+            return None
+        frames.send_parts(self._server.fileno(), frames.together(self._rounds.pop(0)))
+        return super()._next()
 
 
 class _Launches:
@@ -88,6 +119,8 @@ class _Launches:
     def __enter__(self) -> _Launches:
         os.makedirs(self._folder, 0o700, exist_ok=True)
         _empty(self._folder)  # of what one that was killed left
+        with open(f"{self._folder}/space", "wb") as space:
+            space.write(bytes(_SPACE))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,8 +160,8 @@ class _Launches:
             "bootId": processes.boot_id(),
             "cwd": "/",
             "successExitCodes": [0],
-            "timeoutSeconds": 10,
-            "killGraceSeconds": 1,
+            "timeoutSeconds": 1,
+            "killGraceSeconds": 0,
             "outputBytes": 4096,
             "memoryBytes": None,
             "secrets": [],

@@ -267,6 +267,9 @@ class InFlight:
         was_waiting = self.line.discard(execution_id)
         if was_waiting is not None:
             self._left_line(held)
+        if held.early:
+            held.early = False
+            self.line.unpark(execution_id, "slot")
         ran = self._stop_running(execution_id)
         resting = held.pause is not None
         if held.pause is not None:

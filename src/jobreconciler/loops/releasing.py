@@ -153,21 +153,36 @@ class Releases:
         if not chosen or not self._line.admits():
             return [None] * len(wanted)
         early = [wanted[index][0] for index in chosen]
-        stored = await asyncio.wrap_future(
-            self._store.release_all([(held.execution, held.config, None) for held in early])
-        )
-        self.hold([held for held, is_new in zip(early, stored, strict=True) if is_new])
+        self._wait_for_their_time(early)  # first: who gives a job up looks at what waits
+        try:
+            stored = await asyncio.wrap_future(
+                self._store.release_all([(held.execution, held.config, None) for held in early])
+            )
+        except BaseException:
+            for held in early:
+                self._attempts.forget(held.execution.id)
+            raise
         written: list[bool | None] = [None] * len(wanted)
-        for index, is_new in zip(chosen, stored, strict=True):
+        for index, held, is_new in zip(chosen, early, stored, strict=True):
             written[index] = is_new
+            if not is_new:
+                self._attempts.forget(held.execution.id)
+        self._let_go_in_time([held for held, is_new in zip(early, stored, strict=True) if is_new])
         return written
 
     def hold(self, early: Sequence[Held]) -> None:
         """They are in the store, and wait from their time on, which is when they were queued."""
-        times: dict[datetime, list[Held]] = {}
+        self._wait_for_their_time(early)
+        self._let_go_in_time(early)
+
+    def _wait_for_their_time(self, early: Sequence[Held]) -> None:
         for held in early:
             held.early = True
             self._flight.wait(held)
+
+    def _let_go_in_time(self, early: Sequence[Held]) -> None:
+        times: dict[datetime, list[Held]] = {}
+        for held in early:
             times.setdefault(held.execution.queued_at, []).append(held)
         for at, those in times.items():
             self._line.spawn(self._let_go_at(at.timestamp() + self._ahead_of_clock(), those))
@@ -176,14 +191,15 @@ class Releases:
         """What became of their jobs meanwhile decides as if each had come in now."""
         await asyncio.sleep(moment - asyncio.get_running_loop().time())
         for held in early:
-            if self._flight.get(held.execution.id) is held:
-                stop = self._stops.over(held.job_id, held.live or held.config)
-                choice = self._choice(held.job_id, held.limits, held.execution.trigger)
-                if stop is not None or choice == "skip":
-                    self._line.spawn(self._skip_early(held, stop))
-                    continue
-                await self._make_room_for(held, choice)
-            self._flight.its_time_has_come(held)
+            if self._flight.get(held.execution.id) is not held:
+                continue
+            stop = self._stops.over(held.job_id, held.live or held.config)
+            choice = self._choice(held.job_id, held.limits, held.execution.trigger)
+            if stop is not None or choice == "skip":
+                self._line.spawn(self._skip_early(held, stop))
+                continue
+            await self._make_room_for(held, choice)
+            self._flight.its_time_has_come(held)  # unless it was given up meanwhile
         self._line.look()
 
     async def _skip_early(self, held: Held, stop: Suspension | None) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
@@ -140,10 +140,17 @@ class _Output:
             if not taken:
                 return
             try:
-                self._stream.write("\n".join([*taken, ""]))
-                self._stream.flush()
-            except (OSError, ValueError):
+                self._write(taken)
+            except ValueError:  # perhaps the stream's encoding has no place for one of them
+                for line in taken:
+                    with suppress(OSError, ValueError):
+                        self._write([line])
+            except OSError:
                 return
+
+    def _write(self, lines: list[str]) -> None:
+        self._stream.write("\n".join([*lines, ""]))
+        self._stream.flush()
 
 
 class _Lines:
