@@ -7,6 +7,7 @@ version: a daemon that was upgraded starts its own, and this one's workers end w
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -40,6 +41,7 @@ def _warm_up(starter: WarmStarter, folder: str) -> None:
     global _filled
     try:
         warming.python(starter, folder)
+        gc.collect()  # what that frees would be gaps again
         _filled = warming.full_pools()
     finally:
         AT_FORK.wanted = False  # supervisors are still to be forked from here
