@@ -131,14 +131,17 @@ def test_what_begins_meanwhile_goes_first_and_decides_as_if_the_slot_came_now(
     asyncio.run(main())
 
 
+async def running_by_webhook(shift: Shift, due: DueSlot) -> Execution:
+    other = await shift.worker.releases.release(due.pinned, Trigger("webhook", delivery_id="1"))
+    assert other is not None
+    await shift.eventually(lambda: other.id in shift.processes.running)
+    return other
+
+
 def test_with_replace_it_takes_the_place_of_what_began_meanwhile(tmp_path: Path) -> None:
     async def main() -> None:
         async with early(tmp_path, overlap="replace") as (shift, due, one):
-            other = await shift.worker.releases.release(
-                due.pinned, Trigger("webhook", delivery_id="1")
-            )
-            assert other is not None
-            await shift.eventually(lambda: other.id in shift.processes.running)
+            other = await running_by_webhook(shift, due)
             await shift.eventually(lambda: one.id in shift.processes.running)
             assert shift.store.execution(other.id).status == "cancelled"
 
@@ -198,11 +201,7 @@ async def comes_again(shift: Shift, due: DueSlot) -> None:
 def test_what_is_cancelled_while_room_is_made_for_it_does_not_start(tmp_path: Path) -> None:
     async def main() -> None:
         async with early(tmp_path, overlap="replace") as (shift, due, one):
-            other = await shift.worker.releases.release(
-                due.pinned, Trigger("webhook", delivery_id="1")
-            )
-            assert other is not None
-            await shift.eventually(lambda: other.id in shift.processes.running)
+            other = await running_by_webhook(shift, due)
             stop = shift.processes.stop
 
             async def slowly(execution_id: str, status: str) -> bool:

@@ -15,9 +15,10 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, TypeVar
 
     Buffer = bytes | memoryview
+    B = TypeVar("B", bytes, memoryview)
 
 LARGEST = 64 * 1024 * 1024
 LIGHT = 1 << 63
@@ -69,24 +70,17 @@ def together(launches: Iterable[tuple[int, Buffer]], number: int = 0) -> list[Bu
 
 def apart(body: bytes) -> list[tuple[int, Buffer]]:
     """What `together` put into one frame, as parts of `body`."""
-    view, at = memoryview(body), 0
-    found: list[tuple[int, Buffer]] = []
-    while at < len(view):
-        start = at + HEAD
-        end = start + int.from_bytes(view[at : at + 4], "big")
-        found.append((int.from_bytes(view[at + 4 : start], "big"), view[start:end]))
-        at = end
-    return found
+    return [*Unpacker().feed(memoryview(body))]
 
 
 class Unpacker:
-    """Cuts a stream of bytes into frames: (number, body)."""
+    """Cuts a stream of bytes into frames: (number, body). Bodies are parts of what they came in."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        buffer = self._buffer + data if self._buffer else data
+    def feed(self, data: B) -> Iterator[tuple[int, B]]:
+        buffer: Any = self._buffer + data if self._buffer else data
         at = 0
         try:
             while len(buffer) - at >= HEAD:
@@ -98,7 +92,7 @@ class Unpacker:
                 at = end
                 yield number, body
         finally:  # also where the caller wants no more of them now
-            self._buffer = buffer[at:]
+            self._buffer = bytes(buffer[at:])
 
 
 def launch(request: bytes, for_worker: bytes) -> bytes:

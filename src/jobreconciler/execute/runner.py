@@ -100,8 +100,7 @@ def run(payload: dict[str, Any], report: int) -> int:
     context: RunnerContext | None = None
     try:
         module, _, name = payload["jobType"].partition(":")
-        found = sys.modules.get(module) or importlib.import_module(module)
-        job_type = reduce(getattr, name.split("."), found)()  # type: ignore[operator]
+        job_type = reduce(getattr, name.split("."), importlib.import_module(module))()  # type: ignore[operator]
         parameters = job_type.parameters.model_validate(payload["parameters"])
         context = RunnerContext(payload, parameters, report)
         set_handler(signal.SIGTERM, context.on_term)

@@ -336,8 +336,7 @@ def _warmed_up(starter: Callable[[], Any], warm_up: Callable[[Any, str], None]) 
         import traceback
 
         traceback.print_exc()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # again: the warm-up reaped its own
 
 
 if __name__ == "__main__":

@@ -284,8 +284,7 @@ class Worker:
         sys.argv[:] = [runner.__file__]
         sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
         for stream in (sys.stdout, sys.stderr):
-            if not stream.line_buffering:  # type: ignore[union-attr]
-                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def _may_stay(self, message: dict[str, Any], code: int, began: int) -> bool:
         if code != 0 or not message["reuse"] or not _flush():

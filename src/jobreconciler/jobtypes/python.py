@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -83,7 +82,7 @@ def resolve(entry_point: str) -> Callable[..., Any]:
     """The function that `package.module:function` names. Raises Invalid where there is none."""
     module_name, _, path = entry_point.partition(":")
     try:
-        target: Any = sys.modules.get(module_name) or importlib.import_module(module_name)
+        target: Any = importlib.import_module(module_name)
         for part in path.split("."):
             target = getattr(target, part)
     except ModuleNotFoundError as error:

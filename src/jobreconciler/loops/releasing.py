@@ -27,6 +27,7 @@ log = structlog.get_logger("jobreconciler.work")
 
 Write = Callable[[Execution, Mapping[str, Any]], Awaitable[bool]]
 """Stores a new execution, if nothing that it stands for was released before."""
+_Then = Callable[[Sequence[Held]], Coroutine[Any, Any, None]]
 _Decided = tuple[Held, Overlap]
 """An execution, and what becomes of it at its job's limit."""
 
@@ -132,12 +133,8 @@ class Releases:
         ahead = self._ahead_of_clock()
         wanted = [self._of_slot(one, at=one.due_at) for one in coming]
         written, starting = await self._write_all(wanted, self._most_ahead, ahead=True)
-        times: dict[datetime, list[Held]] = {}
-        for index in starting:
-            if written[index]:
-                times.setdefault(coming[index].due_at, []).append(wanted[index][0])
-        for at, those in times.items():
-            self._line.spawn(self._launch_at(at.timestamp() + ahead, those))
+        claimed = [wanted[index][0] for index in starting if written[index]]
+        self._in_time(claimed, self._attempts.launch_all, ahead)
         return written
 
     @property
@@ -167,29 +164,31 @@ class Releases:
             written[index] = is_new
             if not is_new:
                 self._attempts.forget(held.execution.id)
-        self._let_go_in_time([held for held, is_new in zip(early, stored, strict=True) if is_new])
+        waiting = [held for held, is_new in zip(early, stored, strict=True) if is_new]
+        self._in_time(waiting, self._let_go, self._ahead_of_clock())
         return written
 
     def hold(self, early: Sequence[Held]) -> None:
         """They are in the store, and wait from their time on, which is when they were queued."""
         self._wait_for_their_time(early)
-        self._let_go_in_time(early)
+        self._in_time(early, self._let_go, self._ahead_of_clock())
 
     def _wait_for_their_time(self, early: Sequence[Held]) -> None:
         for held in early:
             held.early = True
             self._flight.wait(held)
 
-    def _let_go_in_time(self, early: Sequence[Held]) -> None:
+    def _in_time(self, early: Sequence[Held], then: _Then, ahead: float) -> None:
+        """When the time of each has come, which is when it was queued. `ahead` as in
+        `_ahead_of_clock`."""
         times: dict[datetime, list[Held]] = {}
         for held in early:
             times.setdefault(held.execution.queued_at, []).append(held)
         for at, those in times.items():
-            self._line.spawn(self._let_go_at(at.timestamp() + self._ahead_of_clock(), those))
+            self._line.spawn(_at(at.timestamp() + ahead, those, then))
 
-    async def _let_go_at(self, moment: float, early: Sequence[Held]) -> None:
+    async def _let_go(self, early: Sequence[Held]) -> None:
         """What became of their jobs meanwhile decides as if each had come in now."""
-        await asyncio.sleep(moment - asyncio.get_running_loop().time())
         for held in early:
             if self._flight.get(held.execution.id) is not held:
                 continue
@@ -222,8 +221,7 @@ class Releases:
             return
         self._attempts.forget(execution.id)
         if done:
-            self._observer.slot_skipped(held.job_id, reason)
-            log.info("skipped", job=held.job_id, execution=execution.id, reason=reason)
+            self._say_skipped(execution, reason)
 
     def _ahead_of_clock(self) -> float:
         """The clock that nobody sets, less the wall clock: what was released before its time waits
@@ -263,11 +261,6 @@ class Releases:
         self._observer.running(len(self._flight.running))
         return written, starting
 
-    async def _launch_at(self, moment: float, claimed: Sequence[Held]) -> None:
-        """Launch what was claimed ahead."""
-        await asyncio.sleep(moment - asyncio.get_running_loop().time())
-        await self._attempts.launch_all(claimed)
-
     def _of_slot(self, due: DueSlot, at: datetime | None = None) -> _Decided:
         made = self._new(due.pinned, Trigger("schedule", slot=due.slot), at=at)
         execution, choice = self._decided(made, due.pinned)
@@ -298,10 +291,8 @@ class Releases:
 
     async def _released(self, held: Held, choice: Overlap) -> None:
         """It is in the store: into the line with it, unless it was skipped."""
-        job_id, execution_id = held.job_id, held.execution.id
         if choice == "skip":
-            self._observer.slot_skipped(job_id, "overlap")
-            log.info("skipped", job=job_id, execution=execution_id, reason="overlap")
+            self._say_skipped(held.execution, "overlap")
             return
         await self._make_room_for(held, choice)
         self._line.add(held)
@@ -342,9 +333,12 @@ class Releases:
         execution = replace(made, status="skipped", finished_at=made.queued_at, error=reason)
         if not await write(execution, pinned.config):
             return None
-        self._observer.slot_skipped(pinned.job_id, reason)
-        log.info("skipped", job=pinned.job_id, execution=execution.id, reason=reason)
+        self._say_skipped(execution, reason)
         return execution
+
+    def _say_skipped(self, execution: Execution, reason: str) -> None:
+        self._observer.slot_skipped(execution.job_id, reason)
+        log.info("skipped", job=execution.job_id, execution=execution.id, reason=reason)
 
     async def skip_slots(self, pinned: PinnedJob, missed: Missed, stop: Suspension) -> None:
         """Record slots that somebody's stop keeps from starting; they are not caught up."""
@@ -404,6 +398,12 @@ class Releases:
             dry_run=dry_run,
             retry_of=retry_of,
         )
+
+
+async def _at(moment: float, those: Sequence[Held], then: _Then) -> None:
+    """`moment` by the event loop's clock."""
+    await asyncio.sleep(moment - asyncio.get_running_loop().time())
+    await then(those)
 
 
 def _no_tree(_job_id: str) -> None:

@@ -47,10 +47,10 @@ def configure(format: Format = "auto", level: str = "info", stream: TextIO | Non
     stream = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not stream.isatty())
     output = _Output(stream)
-    slowly = [*_shared(), *_rendering(as_json, colors=stream.isatty())]
+    plain = structlog.make_filtering_bound_logger(_number(level))
     structlog.configure(
-        processors=slowly,
-        wrapper_class=_quick(_number(level)) if as_json else _plain(_number(level)),
+        processors=[*_shared(), *_rendering(as_json, colors=stream.isatty())],
+        wrapper_class=_quick(plain) if as_json and level in _LATER else plain,
         logger_factory=lambda *names: _Lines(output, *names),
         cache_logger_on_first_use=False,
     )
@@ -169,18 +169,11 @@ _LATER: Final = frozenset({"debug", "info"})
 """What is worse goes out at once, with all that was told before it."""
 
 
-def _plain(level: int) -> Any:
-    return structlog.make_filtering_bound_logger(level)
-
-
-def _quick(level: int) -> Any:
+def _quick(plain: Any) -> Any:
     """A bound logger that makes a JSON line of `info` itself: a daemon logs two of them a run, and
     on the way through the processors they were a tenth of its work."""
-    plain = _plain(level)
-    if level > logging.INFO:
-        return plain
 
-    class Quick(plain):  # type: ignore[misc, valid-type]
+    class Quick(plain):  # type: ignore[misc]
         def info(self, event: str, *args: Any, **fields: Any) -> None:
             if args or "exc_info" in fields:
                 super().info(event, *args, **fields)
